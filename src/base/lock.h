@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mutexes with ranks: a thread may take a lock only of a higher rank than all it holds. */
+#ifndef DOPPEL_BASE_LOCK_H
+#define DOPPEL_BASE_LOCK_H
+
+#include <pthread.h>
+
+/* The order in which locks nest, outermost first. Gaps leave room. */
+enum lock_rank {
+	RANK_VM = 10,      /* lifecycle of the VM */
+	RANK_DEVICE = 20,  /* a chip: serial port, PIT, PCI function ... */
+	RANK_SPACE = 30,   /* an address space's region list */
+	RANK_INTC = 40,    /* 8259 pair, IOAPIC, the interrupt router */
+	RANK_LAPIC = 50,   /* one local APIC */
+	RANK_VCPU = 60,    /* a vCPU's sleep */
+	RANK_CLOCK = 70,   /* the timer queue */
+	RANK_CHR = 80,     /* output queue of a character backend */
+	RANK_LEAF = 100,   /* takes nothing inside */
+};
+
+struct lock {
+	pthread_mutex_t m;
+	enum lock_rank rank;
+};
+
+void lock_init(struct lock *l, enum lock_rank rank);
+void lock_release(struct lock *l); /* undo lock_init */
+
+/* In debug builds (NDEBUG unset) taking locks out of rank order is a BUG(). */
+void lock_take(struct lock *l);
+void lock_drop(struct lock *l);
+
+#endif

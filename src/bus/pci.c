@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A conventional PCI bus: configuration cycles to functions and the decode of their BARs.
+ *
+ * Specification: PCI Local Bus Specification 3.0, chapter 6.
+ * Missing: bridges (there is one bus), expansion ROMs, status bits that report bus errors.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/endian.h"
+#include "base/err.h"
+#include "bus/pci.h"
+
+#define FUNCTIONS          256
+#define STATUS_CAPS        0x10 /* in the status register */
+#define BAR_IO             0x1
+#define BAR_MEM64          0x4
+#define BAR_PREFETCH       0x8
+#define BAR_FLAGS_IO       0x3ull
+#define BAR_FLAGS_MEM      0xfull
+#define COMMAND_WRITABLE   (PCI_CMD_IO | PCI_CMD_MEMORY | PCI_CMD_MASTER | PCI_CMD_INTX_OFF)
+
+struct pci_bus {
+	struct pci_bus_config cfg;
+	struct pci_function *fn[FUNCTIONS];
+};
+
+struct pci_bus *pci_bus_new(const struct pci_bus_config *c)
+{
+	struct pci_bus *b = calloc(1, sizeof(*b));
+
+	BUG_ON(!b);
+	b->cfg = *c;
+	return b;
+}
+
+void pci_bus_free(struct pci_bus *b)
+{
+	free(b);
+}
+
+/* -- BARs -------------------------------------------------------------------------------------- */
+
+static const struct pci_window *bar_window(const struct pci_bus *b, const struct pci_bar *bar, uint64_t addr)
+{
+	if (bar->type == PCI_BAR_IO)
+		return &b->cfg.io;
+	return addr >> 32 ? &b->cfg.mem64 : &b->cfg.mem32;
+}
+
+/* Is BAR n decoded now, and where? */
+static bool bar_address(const struct pci_function *f, unsigned n, uint64_t *addr)
+{
+	const struct pci_bar *bar = &f->bar[n];
+	uint16_t command = get_le16(f->config + PCI_COMMAND);
+	const uint8_t *reg = f->config + PCI_BAR0 + 4 * n;
+	const struct pci_window *w;
+
+	if (!(command & (bar->type == PCI_BAR_IO ? PCI_CMD_IO : PCI_CMD_MEMORY)))
+		return false;
+	*addr = bar->type == PCI_BAR_MEM64 ? get_le64(reg) : get_le32(reg);
+	*addr &= ~(bar->type == PCI_BAR_IO ? BAR_FLAGS_IO : BAR_FLAGS_MEM);
+	w = bar_window(f->bus, bar, *addr);
+	return *addr >= w->base && bar->size <= w->size && *addr - w->base <= w->size - bar->size;
+}
+
+static void bar_unmap(const struct pci_function *f, struct pci_bar *bar)
+{
+	if (!bar->region)
+		return;
+	space_remove(bar->type == PCI_BAR_IO ? f->bus->cfg.pio : f->bus->cfg.mem, bar->region);
+	bar->region = NULL;
+}
+
+static void bars_update(struct pci_function *f)
+{
+	for (unsigned n = 0; n < PCI_BARS; n++) {
+		struct pci_bar *bar = &f->bar[n];
+		struct space *s = bar->type == PCI_BAR_IO ? f->bus->cfg.pio : f->bus->cfg.mem;
+		uint64_t addr = 0;
+		bool decoded = bar->type != PCI_BAR_NONE && bar_address(f, n, &addr);
+
+		if (bar->region && decoded && bar->mapped_at == addr)
+			continue;
+		bar_unmap(f, bar);
+		if (!decoded)
+			continue;
+		bar->mapped_at = addr;
+		/* Fails only outside of the space, which the windows are not. */
+		BUG_ON(space_add_io(s, &bar->region, bar->name, addr, bar->size, bar->ops, bar->opaque, bar->lock));
+	}
+}
+
+void pci_add_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar)
+{
+	unsigned off = PCI_BAR0 + 4 * n;
+	uint64_t mask = ~(bar->size - 1);
+	uint32_t flags = bar->type == PCI_BAR_IO ? BAR_IO : 0;
+	bool wide = bar->type == PCI_BAR_MEM64;
+
+	BUG_ON(n + wide >= PCI_BARS || (bar->size & (bar->size - 1)) || bar->size < (flags & BAR_IO ? 4 : 16));
+	BUG_ON(!wide && bar->size > 1ull << 31);
+	f->bar[n] = *bar;
+	f->bar[n].region = NULL;
+	put_le32(f->writable + off, mask);
+	if (wide)
+		put_le32(f->writable + off + 4, mask >> 32);
+	if (!(flags & BAR_IO))
+		flags |= (wide ? BAR_MEM64 : 0) | (bar->prefetch ? BAR_PREFETCH : 0);
+	put_le32(f->config + off, flags);
+}
+
+/* -- Functions --------------------------------------------------------------------------------- */
+
+void pci_function_init(struct pci_function *f, struct pci_bus *b, uint8_t devfn, const struct pci_ids *ids)
+{
+	BUG_ON(b->fn[devfn]);
+	b->fn[devfn] = f;
+	f->bus = b;
+	f->devfn = devfn;
+	f->cap_end = PCI_HEADER_END;
+	put_le16(f->config + PCI_VENDOR_ID, ids->vendor);
+	put_le16(f->config + PCI_DEVICE_ID, ids->device);
+	f->config[PCI_REVISION] = ids->revision;
+	put_le16(f->config + PCI_CLASS, ids->class_code);
+	f->config[PCI_CLASS + 2] = ids->class_code >> 16;
+	put_le16(f->config + PCI_SUBVENDOR_ID, ids->subvendor);
+	put_le16(f->config + PCI_SUBSYSTEM_ID, ids->subsystem);
+	put_le16(f->writable + PCI_COMMAND, COMMAND_WRITABLE);
+	f->writable[PCI_LATENCY] = 0xff;
+	f->writable[PCI_INTERRUPT_LINE] = 0xff;
+}
+
+void pci_function_release(struct pci_function *f)
+{
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		bar_unmap(f, &f->bar[n]);
+	f->bus->fn[f->devfn] = NULL;
+}
+
+uint8_t pci_add_capability(struct pci_function *f, uint8_t id, uint8_t size)
+{
+	uint8_t at = f->cap_end;
+
+	BUG_ON(size < 2 || at + size > PCI_CONFIG_SIZE);
+	f->config[at] = id;
+	f->config[at + 1] = f->config[PCI_CAPABILITIES];
+	f->config[PCI_CAPABILITIES] = at;
+	f->config[PCI_STATUS] |= STATUS_CAPS;
+	f->cap_end = MIN(ALIGN_UP(at + size, 4), PCI_CONFIG_SIZE - 1);
+	return at;
+}
+
+void pci_function_seal(struct pci_function *f)
+{
+	memcpy(f->reset_config, f->config, sizeof(f->config));
+}
+
+void pci_function_reset(struct pci_function *f)
+{
+	memcpy(f->config, f->reset_config, sizeof(f->config));
+	bars_update(f);
+}
+
+int pci_function_post_load(struct pci_function *f)
+{
+	for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
+		if ((f->config[i] ^ f->reset_config[i]) & ~f->writable[i])
+			return -EINVAL;
+	bars_update(f);
+	return 0;
+}
+
+/* -- Configuration cycles ---------------------------------------------------------------------- */
+
+static struct pci_function *find(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned off, unsigned size)
+{
+	if (bus || off >= PCI_CONFIG_SIZE || (off & 3) + size > 4)
+		return NULL;
+	return b->fn[devfn];
+}
+
+uint32_t pci_config_read(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned off, unsigned size)
+{
+	const struct pci_function *f = find(b, bus, devfn, off, size);
+	uint32_t val = 0;
+
+	if (!f)
+		return size_mask(size);
+	memcpy(&val, f->config + off, size);
+	return val;
+}
+
+void pci_config_write(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned off, unsigned size, uint32_t val)
+{
+	struct pci_function *f = find(b, bus, devfn, off, size);
+
+	if (!f)
+		return;
+	for (unsigned i = off; i < off + size; i++, val >>= 8)
+		f->config[i] = (f->config[i] & ~f->writable[i]) | (val & f->writable[i]);
+	if (off < PCI_BAR0 + 4 * PCI_BARS && off + size > PCI_COMMAND)
+		bars_update(f);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The engines that this build has, by name, and which one is the best here. */
+#ifndef DOPPEL_CPU_ENGINES_H
+#define DOPPEL_CPU_ENGINES_H
+
+#include "base/err.h"
+#include "base/strbuf.h"
+#include "cpu/engine.h"
+
+/* The i-th engine in order of preference, best first; NULL behind the last. */
+const struct engine_ops *engine_at(unsigned i);
+
+/* Find by name; "auto" is engine_choose(). -EINVAL with a message that lists the names. */
+int engine_find(const struct engine_ops **out, const char *name, struct err *e);
+
+/* The engine for this host, and in one clause why; why may be NULL. */
+const struct engine_ops *engine_choose(const char **why);
+
+/* Names and summaries, a line each, for --engine help. */
+void engine_print_names(struct strbuf *out);
+
+#endif

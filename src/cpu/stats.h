@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Counters that every engine fills, one X-macro line each; owned by the vCPU's thread. */
+#ifndef DOPPEL_CPU_STATS_H
+#define DOPPEL_CPU_STATS_H
+
+#include <stdint.h>
+
+#define VCPU_STATS(X)                                                            \
+	X(instructions, "guest instructions completed")                          \
+	X(decodes, "instructions decoded")                                       \
+	X(host_executed, "instructions executed by the host CPU in a stub")      \
+	X(tlb_misses, "software TLB misses (page walks)")                        \
+	X(page_faults, "#PF delivered")                                          \
+	X(exceptions, "other exceptions delivered")                              \
+	X(interrupts, "external interrupts delivered")                           \
+	X(mmio, "memory-mapped device accesses")                                 \
+	X(pio, "port accesses")                                                  \
+	X(halts, "times the vCPU slept in HLT")                                  \
+	X(code_invalidations, "cached code found stale")                         \
+	X(exits, "returns from the engine's run()")                              \
+	X(bt_translations, "translator: blocks translated")                      \
+	X(bt_translated_insns, "translator: guest instructions in them")         \
+	X(bt_exits, "translator: exits from translated code")                    \
+	X(bt_interp_steps, "translator: instructions left to the reference")     \
+	X(bt_tlb_flushes, "translator: flushes of its TLB and jump caches")      \
+	X(bt_cache_flushes, "translator: flushes of all code")                   \
+	X(bt_dropped, "translator: blocks dropped because their page changed")
+
+struct vcpu_stats {
+#define X(name, help) uint64_t name;
+	VCPU_STATS(X)
+#undef X
+};
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One virtual CPU: its state, its thread and the word through which the world reaches it. */
+#ifndef DOPPEL_CPU_VCPU_H
+#define DOPPEL_CPU_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/clock.h"
+#include "base/lock.h"
+#include "cpu/cpuid.h"
+#include "cpu/engine.h"
+#include "cpu/pvclock.h"
+#include "cpu/stats.h"
+#include "irq/irq.h"
+#include "mem/space.h"
+#include "mmu/tlb.h"
+#include "x86/state.h"
+
+/*
+ * The pending-work word. Any thread sets bits through vcpu_raise(); the vCPU's thread clears the
+ * ones it has dealt with. Engines poll it at every block (the reference: every instruction).
+ */
+enum {
+	WORK_EXIT = 1 << 0, /* leave run(): pause, stop, reset, engine change */
+	WORK_INTR = 1 << 1, /* ask cpu_intc */
+	WORK_NMI = 1 << 2,
+	WORK_INIT = 1 << 3,
+	WORK_SIPI = 1 << 4,
+	WORK_TLB = 1 << 5,  /* flush the TLB (memory map changed) */
+	WORK_SMI = 1 << 6,  /* ignored: no SMM */
+	WORK_STEP = 1 << 7, /* a debugger wants EXIT_DEBUG after one instruction */
+};
+
+struct interp;
+struct vcpu_group;
+
+struct vcpu {
+	struct x86_state s; /* the vCPU's thread, or anyone while it is stopped */
+	_Atomic uint32_t work;
+	unsigned index;     /* 0 is the boot processor; also its APIC id */
+	_Atomic uint32_t sipi_vector;
+
+	struct space *mem, *pio;
+	struct ram *ram;
+	struct clock *clock;
+	struct cpu_intc intc;
+	const struct cpuid_policy *cpuid;
+	const struct engine_ops *engine;
+	void *engine_data;     /* the engine's own */
+	struct interp *interp; /* the reference engine's context: every vCPU has one, for interp_step() */
+	struct tlb *tlb;
+	struct vcpu_stats stats;
+
+	struct vcpu_group *group;
+	pthread_t thread;
+	bool thread_started;
+	pthread_mutex_t sleep_lock; /* guards the wait in HLT and in pause */
+	pthread_cond_t sleep_cond;
+	_Atomic bool sleeping;      /* the thread is about to wait, or waits, for a bit of work */
+	bool paused;                /* sleep_lock: what is asked */
+	bool stopped_ack;           /* sleep_lock: the thread stands still */
+	bool quit;                  /* sleep_lock */
+};
+
+/* What all vCPUs of a machine have in common, and whom they tell about their end. */
+struct vcpu_group {
+	struct vcpu **v;
+	unsigned n;
+	struct space *mem, *pio;
+	struct ram *ram;
+	struct clock *clock;
+	const struct cpuid_policy *cpuid;
+	struct pvclock_base pvclock; /* zeroed at start */
+	/* Called on the vCPU's thread when it shuts down (triple fault) or fails. */
+	void (*on_exit)(void *opaque, struct vcpu *v, enum vcpu_exit why);
+	void *opaque;
+};
+
+/* Make vCPU `index` in power-on state (vCPUs other than 0 wait for SIPI), without a thread. */
+int vcpu_new(struct vcpu **out, struct vcpu_group *g, unsigned index, const struct engine_ops *engine, struct err *e);
+void vcpu_free(struct vcpu *v);
+
+int vcpu_start(struct vcpu *v, struct err *e); /* make its thread; it begins paused */
+void vcpu_pause(struct vcpu *v);               /* returns when it stands at an instruction boundary */
+void vcpu_resume(struct vcpu *v);
+void vcpu_join(struct vcpu *v);                /* stop for good */
+void vcpu_reset(struct vcpu *v, bool init);    /* paused or own thread only; resets its intc too */
+
+/* Set bits in the pending-work word and make sure that they are seen; any thread. */
+void vcpu_raise(struct vcpu *v, uint32_t work);
+
+/* A listener for space_set_listener(): every vCPU of the group (opaque) drops its cached translations. */
+void vcpu_group_memory_changed(void *opaque);
+
+/* The kick callback for this vCPU's interrupt controller. */
+struct cpu_kick vcpu_kick(struct vcpu *v);
+
+/*
+ * Engine-side helpers, on the vCPU's thread.
+ * vcpu_take_work: deal with INIT, SIPI, TLB work. Afterwards s.activity tells whether to go on.
+ * vcpu_intr_vector: WORK_INTR was set: ask the controller; the vector or -1. Clears WORK_INTR when
+ *   nothing is pending. The caller has checked IF and the shadow.
+ */
+void vcpu_take_work(struct vcpu *v);
+int vcpu_intr_vector(struct vcpu *v);
+
+/* Physical accesses that are not to RAM: this CPU's APIC page, then the memory space; ports. */
+uint64_t vcpu_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size);
+void vcpu_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val);
+uint64_t vcpu_pio_read(struct vcpu *v, uint16_t port, unsigned size);
+void vcpu_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val);
+
+static inline uint64_t vcpu_tsc(const struct vcpu *v)
+{
+	return host_tsc() + v->s.msr.tsc_offset;
+}
+
+/*
+ * The register moves with side effects that every engine shares; new values were not checked.
+ * Return 0, or the vector to raise with error code 0 (X86_GP). They flush the TLB as SDM vol. 3,
+ * 4.10.4.1 says and keep EFER.LMA, PDPTEs and tlb->pcid right.
+ */
+int vcpu_set_cr0(struct vcpu *v, uint64_t val);
+int vcpu_set_cr3(struct vcpu *v, uint64_t val);
+int vcpu_set_cr4(struct vcpu *v, uint64_t val);
+int vcpu_set_xcr0(struct vcpu *v, uint64_t val);
+int vcpu_set_efer(struct vcpu *v, uint64_t val);
+
+#endif

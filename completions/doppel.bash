@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Bash completion for doppel.
+_doppel()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
+	local commands="run doctor help version"
+	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --no-reboot \
+--debug-exit --stats --quiet --verbose --help"
+
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
+		return
+	fi
+	# Behind "--" stands a command of the guest, about which the host knows nothing.
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} != -- ]] || return
+	done
+	case ${COMP_WORDS[1]} in
+	run) ;;
+	help)
+		mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
+		return
+		;;
+	*)
+		mapfile -t COMPREPLY < <(compgen -W "--help" -- "$cur")
+		return
+		;;
+	esac
+	case $prev in
+	--kernel | --initrd)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;
+	--engine) mapfile -t COMPREPLY < <(compgen -W "auto interp help" -- "$cur") ;;
+	--serial) mapfile -t COMPREPLY < <(compgen -W "stdio pty file: unix: null" -- "$cur") ;;
+	--memory) mapfile -t COMPREPLY < <(compgen -W "512M 1G 2G 4G" -- "$cur") ;;
+	--cpus) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;
+	--append) ;;
+	*) mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur") ;;
+	esac
+}
+complete -F _doppel doppel

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Fetches a package by apt-get and unpacks a file of it by dpkg-deb. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cache.h"
+#include "cli/fetch.h"
+#include "cli/progress.h"
+#include "cli/subprocess.h"
+#include "cli/tar.h"
+
+/* Root's downloads would go through another user, who can't write here. */
+#define AS_MYSELF "APT::Sandbox::User=root"
+
+struct fetch {
+	const struct fetch_request *rq;
+	const char *work;
+	struct progress progress;
+	bool refreshed;
+};
+
+/* How far a download is: all that has arrived in the directory. */
+static uint64_t bytes_in(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *de;
+	struct stat st;
+	uint64_t sum = 0;
+
+	if (!d)
+		return 0;
+	while ((de = readdir(d)))
+		if (!fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_size;
+	closedir(d);
+	return sum;
+}
+
+static void tick(void *opaque)
+{
+	struct fetch *f = opaque;
+
+	progress_update(&f->progress, bytes_in(f->work));
+}
+
+/* Run a command with progress: 0, or -EIO with what it complained about. */
+static int step(struct fetch *f, const char *const *argv, struct strbuf *out, struct err *e)
+{
+	struct strbuf complaint = STRBUF_INIT;
+	const struct subprocess s = { .argv = argv, .dir = f->work, .out = out, .err = &complaint, .tick = tick, .opaque = f };
+	int rc = subprocess_run(&s, e);
+
+	if (rc > 0)
+		rc = err_set(e, EIO, "%s: %s", argv[0], last_line(&complaint));
+	strbuf_release(&complaint);
+	return rc;
+}
+
+/* Package lists: a bare machine has none, and old ones name files that are gone. Root refreshes them, once. */
+static int refresh(struct fetch *f, struct err *e)
+{
+	static const char *const update[] = { "apt-get", "-qq", "update", NULL };
+	int rc;
+
+	if (f->refreshed || geteuid())
+		return -EPERM;
+	f->refreshed = true;
+	progress_begin(&f->progress, "refreshing the package lists (apt-get update)", 0);
+	rc = step(f, update, NULL, e);
+	progress_end(&f->progress);
+	return rc;
+}
+
+/* The first word of text that begins with prefix and ends at a blank, comma or line end; appended to name. */
+static bool find_word(const char *text, const char *prefix, struct strbuf *name)
+{
+	const char *p = strstr(text, prefix);
+
+	if (!p)
+		return false;
+	strbuf_add(name, p, strcspn(p, " ,\n|("));
+	return true;
+}
+
+/* Which package it is really, by the lists. */
+static int resolve(struct fetch *f, struct strbuf *package, struct err *e)
+{
+	const char *const show[] = { "apt-cache", "show", "--no-all-versions", f->rq->package, NULL };
+	struct strbuf out = STRBUF_INIT;
+	const char *depends;
+	int rc = step(f, show, &out, e);
+
+	if (!rc && !out.len)
+		rc = err_set(e, EIO, "apt-cache knows no package %s", f->rq->package);
+	if (!rc && !f->rq->depends)
+		strbuf_add(package, f->rq->package, strlen(f->rq->package));
+	if (!rc && f->rq->depends) {
+		depends = strstr(out.buf, "\nDepends:");
+		if (!depends || !find_word(depends, f->rq->depends, package))
+			rc = err_set(e, EIO, "package %s depends on no %s*", f->rq->package, f->rq->depends);
+	}
+	strbuf_release(&out);
+	return rc;
+}
+
+/* The size is the third word of a line "'URI' FILE SIZE HASH"; 0: not known. */
+static uint64_t download_size(struct fetch *f, const char *package)
+{
+	const char *const uris[] = { "apt-get", "-qq", "--print-uris", "download", package, NULL };
+	struct strbuf out = STRBUF_INIT;
+	unsigned long long size = 0;
+	struct err ignored;
+
+	if (step(f, uris, &out, &ignored) || !out.len || sscanf(out.buf, "'%*[^']' %*s %llu", &size) != 1)
+		size = 0;
+	strbuf_release(&out);
+	return size;
+}
+
+static int download(struct fetch *f, struct err *e)
+{
+	struct strbuf package = STRBUF_INIT, what = STRBUF_INIT;
+	int rc = resolve(f, &package, e);
+
+	if (!rc) {
+		const char *const get[] = { "apt-get", "-qq", "-o", AS_MYSELF, "download", package.buf, NULL };
+		uint64_t size = download_size(f, package.buf);
+
+		strbuf_addf(&what, "fetching %s (package %s, not to be installed)", f->rq->what, package.buf);
+		progress_begin(&f->progress, what.buf, size);
+		rc = step(f, get, NULL, e);
+		progress_end(&f->progress);
+	}
+	strbuf_release(&package);
+	strbuf_release(&what);
+	return rc;
+}
+
+static int unpack(struct fetch *f, struct strbuf *name, struct err *e)
+{
+	char *deb = newest_file(f->work, "", ".deb"), member[TAR_NAME_SIZE];
+	struct strbuf deb_path = STRBUF_INIT, to = STRBUF_INIT;
+	int rc, in = -1, out;
+	pid_t pid;
+
+	if (!deb)
+		return err_set(e, EIO, "apt-get downloaded no package");
+	strbuf_addf(&deb_path, "%s/%s", f->work, deb);
+	strbuf_addf(&to, "%s/file", f->work);
+	const char *const argv[] = { "dpkg-deb", "--fsys-tarfile", deb_path.buf, NULL };
+
+	rc = subprocess_open(argv, &pid, &in, e);
+	if (!rc) {
+		out = open(to.buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		rc = out < 0 ? err_set(e, errno, "%s: %s", to.buf, strerror(errno)) :
+			       err_prefix(e, tar_extract(in, f->rq->member, out, member, e), "%s", deb);
+		if (out >= 0)
+			close(out);
+		/* It is killed by the closed pipe when the file was not the last one, so its status says nothing. */
+		subprocess_close(pid, in);
+	}
+	if (!rc)
+		strbuf_add(name, member, strlen(member));
+	strbuf_release(&deb_path);
+	strbuf_release(&to);
+	free(deb);
+	return rc;
+}
+
+int fetch_from_package(const struct fetch_request *rq, const char *work, struct strbuf *name, struct err *e)
+{
+	struct fetch f = { .rq = rq, .work = work };
+	struct err why = { "" }, ignored;
+	int rc = download(&f, &why);
+
+	if (rc == -EIO && !refresh(&f, &ignored))
+		rc = download(&f, &why);
+	if (rc == -ENOENT)
+		return err_set(e, ENOENT, "cannot fetch %s: %s: this host is no Debian; give --kernel and --initrd", rq->what, why.msg);
+	if (rc)
+		return err_set(e, -rc, "cannot fetch %s: %.200s: run '%sapt-get update' and try again, or give --kernel", rq->what,
+			       why.msg, geteuid() ? "sudo " : "");
+	return unpack(&f, name, e);
+}

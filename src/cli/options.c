@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The options of doppel run: one table for parsing and help. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "backend/chr/chr.h"
+#include "base/bits.h"
+#include "cli/options.h"
+#include "cpu/engines.h"
+
+#define ANSWERED 1 /* the option was a question: what a setter returns then */
+
+void run_options_init(struct run_options *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->memory = DEFAULT_MEMORY;
+	o->cpus = 1;
+	o->cpu = "host";
+	o->engine = engine_choose(NULL);
+}
+
+static int set_kernel(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->kernel = arg;
+	return 0;
+}
+
+static int set_initrd(void *opts, const char *arg, struct err *e)
+{
+	struct run_options *o = opts;
+
+	if (o->n_initrds == VM_MAX_INITRDS)
+		return err_set(e, EINVAL, "'%s': more than %u initrds; join some of them into one file", arg,
+			       VM_MAX_INITRDS);
+	o->initrd[o->n_initrds++] = arg;
+	return 0;
+}
+
+static int set_append(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->append = arg;
+	return 0;
+}
+
+static int set_memory(void *opts, const char *arg, struct err *e)
+{
+	return parse_memory(arg, &((struct run_options *)opts)->memory, e);
+}
+
+static int set_cpus(void *opts, const char *arg, struct err *e)
+{
+	return parse_number(arg, "number of CPUs", 1, PC_MAX_CPUS, &((struct run_options *)opts)->cpus, e);
+}
+
+/* Print what a question was answered with. */
+static int answer(struct strbuf *sb)
+{
+	fputs(sb->buf, stdout);
+	strbuf_release(sb);
+	return ANSWERED;
+}
+
+/* The frequency and number of CPUs do not matter for whether the policy can be made. */
+static int set_cpu(void *opts, const char *arg, struct err *e)
+{
+	struct cpuid_policy p;
+	struct strbuf sb = STRBUF_INIT;
+
+	if (!strcmp(arg, "help")) {
+		cpuid_print_models(&sb);
+		return answer(&sb);
+	}
+	((struct run_options *)opts)->cpu = arg;
+	return cpuid_policy_init(&p, arg, 1, 1000000000, e);
+}
+
+static int set_engine(void *opts, const char *arg, struct err *e)
+{
+	struct strbuf sb = STRBUF_INIT;
+
+	if (!strcmp(arg, "help")) {
+		engine_print_names(&sb);
+		return answer(&sb);
+	}
+	return engine_find(&((struct run_options *)opts)->engine, arg, e);
+}
+
+static int set_serial(void *opts, const char *arg, struct err *e)
+{
+	struct run_options *o = opts;
+
+	if (o->n_serial == PC_SERIAL_PORTS)
+		return err_set(e, EINVAL, "'%s': the machine has %u serial ports; leave one out", arg, PC_SERIAL_PORTS);
+	for (unsigned i = 0; i < o->n_serial; i++)
+		if (!strcmp(o->serial[i], arg) && strcmp(arg, "null") && strcmp(arg, "pty"))
+			return err_set(e, EINVAL, "'%s': two serial ports cannot share it; use another for one", arg);
+	o->serial[o->n_serial++] = arg;
+	return chr_check(arg, e);
+}
+
+#define FLAG_SETTER(field)                                                       \
+	static int set_##field(void *opts, const char *arg, struct err *e)       \
+	{                                                                        \
+		((struct run_options *)opts)->field = true;                      \
+		return 0;                                                        \
+	}
+FLAG_SETTER(debug_exit)
+FLAG_SETTER(no_reboot)
+FLAG_SETTER(stats)
+FLAG_SETTER(quiet)
+FLAG_SETTER(verbose)
+
+const struct cli_option run_option_table[] = {
+	{ "kernel", "FILE", "bzImage, ELF with PVH note or Multiboot [Debian's]", set_kernel },
+	{ "initrd", "FILE", "initial RAM disk or module; can be given again", set_initrd },
+	{ "append", "TEXT", "kernel command line [console=ttyS0]; added to Debian's", set_append },
+	{ "memory", "SIZE", "RAM, as in 512M or 1.5G [512M]", set_memory },
+	{ "cpus", "N", "virtual CPUs [1]", set_cpus },
+	{ "cpu", "MODEL", "model, +feature, -feature by commas [host]; 'help' lists", set_cpu },
+	{ "engine", "NAME", "how guest code is run [auto]; 'help' lists", set_engine },
+	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
+	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
+	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
+	{ "stats", NULL, "print statistics at the end", set_stats },
+	{ "quiet", NULL, "print errors only", set_quiet },
+	{ "verbose", NULL, "say more about what is done", set_verbose },
+	{ 0 },
+};

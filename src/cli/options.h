@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The options of doppel run. */
+#ifndef DOPPEL_CLI_OPTIONS_H
+#define DOPPEL_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include "cli/command.h"
+#include "vm/config.h"
+
+#define DEFAULT_MEMORY (512ull << 20)
+#define DEFAULT_APPEND "console=ttyS0" /* for a kernel of the user's that got no --append */
+
+struct run_options {
+	const char *kernel;               /* NULL: the default guest's */
+	const char *initrd[VM_MAX_INITRDS];
+	unsigned n_initrds;
+	const char *append;               /* NULL: not given */
+	uint64_t memory;
+	uint64_t cpus;
+	const char *cpu;
+	const struct engine_ops *engine;
+	const char *serial[PC_SERIAL_PORTS];
+	unsigned n_serial;                /* 0: COM1 is stdio */
+	bool debug_exit, no_reboot, stats, quiet, verbose;
+};
+
+void run_options_init(struct run_options *o);
+
+extern const struct cli_option run_option_table[];
+
+#endif

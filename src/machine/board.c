@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The PC's board as a schematic: chips of the IBM AT and of an i440FX-class chipset, with IOAPIC, local
+ * APICs and ACPI. All port numbers, addresses and interrupt numbers of the machine are in this file.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot/acpi.h"
+#include "dev/char/serial.h"
+#include "dev/input/i8042.h"
+#include "dev/intc/ioapic.h"
+#include "dev/intc/lapic.h"
+#include "dev/intc/pic.h"
+#include "dev/misc/debug_exit.h"
+#include "dev/misc/pci_host.h"
+#include "dev/misc/reset_ctl.h"
+#include "dev/timer/acpi_pm.h"
+#include "dev/timer/pit.h"
+#include "dev/timer/rtc.h"
+#include "machine/board.h"
+
+/* Memory */
+#define VGA_BASE       0xa0000ull
+#define VGA_END        0xc0000ull
+#define HIGH_RAM_BASE  (4 * GiB)
+#define IOAPIC_BASE    0xfec00000u
+#define LAPIC_BASE     0xfee00000u
+#define PCI_MMIO_BASE  RAM_HOLE_START
+#define PCI_MMIO_SIZE  (IOAPIC_BASE - PCI_MMIO_BASE)
+#define PCI_MMIO64_SIZE (64 * GiB)
+
+/* Ports */
+#define PIC_MASTER_PORT 0x20
+#define PIC_SLAVE_PORT  0xa0
+#define ELCR_PORT       0x4d0
+#define PIT_PORT        0x40
+#define I8042_DATA_PORT 0x60
+#define PORT_B          0x61
+#define I8042_CMD_PORT  0x64
+#define RTC_PORT        0x70
+#define PORT_A          0x92
+#define PM_PORT         0x600
+#define PCI_CONFIG_PORT 0xcf8
+#define RESET_PORT      0xcf9
+#define RESET_VALUE     0x06 /* system reset, go */
+#define PCI_IO_BASE     0x1000 /* BARs in ports: above all ISA decodes */
+#define PCI_IO_SIZE     0xf000
+
+/* Interrupts: ISA numbers, and inputs of the IOAPIC above them */
+#define ISA_IRQS  16
+#define IRQ_TIMER 0
+#define IRQ_KBD   1
+#define IRQ_CASCADE 2
+#define IRQ_RTC   8
+#define IRQ_SCI   9
+#define IRQ_AUX   12
+#define GSI_TIMER 2 /* the timer's place on the IOAPIC, where ISA has the cascade */
+#define GSI_PCI0  16
+
+#define S5_TYPE 5
+
+static const struct {
+	uint16_t port;
+	uint8_t irq;
+} com[PC_SERIAL_PORTS] = { { 0x3f8, 4 }, { 0x2f8, 3 } };
+
+/* Put a chip on the machine's list of devices. */
+static void *add(struct pc *pc, void *chip)
+{
+	struct device *d = chip;
+
+	list_add_tail(&pc->devices, &d->node);
+	return chip;
+}
+
+/* -- Callbacks of chips ------------------------------------------------------------------------ */
+
+static void reset_line(void *opaque, unsigned cause, bool level)
+{
+	if (level)
+		pc_tell(opaque, PC_EVENT_RESET, cause, 0);
+}
+
+static struct irq_line reset_wire(struct pc *pc, enum pc_cause cause)
+{
+	return (struct irq_line){ .set = reset_line, .opaque = pc, .n = cause };
+}
+
+static void power_off(void *opaque)
+{
+	pc_tell(opaque, PC_EVENT_SHUTDOWN, PC_CAUSE_ACPI_OFF, 0);
+}
+
+static void debug_exit(void *opaque, uint32_t val)
+{
+	pc_tell(opaque, PC_EVENT_SHUTDOWN, PC_CAUSE_DEBUG_EXIT, val);
+}
+
+static void apic_eoi(void *opaque, uint8_t vector)
+{
+	struct pc_chips *c = opaque;
+
+	ioapic_eoi(c->ioapic, vector);
+}
+
+static int apic_ext_ack(void *opaque)
+{
+	struct pc_chips *c = opaque;
+
+	return pic_ack(c->pic);
+}
+
+static uint64_t tsc_now(void *opaque)
+{
+	return vcpu_tsc(opaque);
+}
+
+/* -- Wiring ------------------------------------------------------------------------------------ */
+
+/* Below 3 GiB without the VGA window, and above 4 GiB. */
+static int map_ram(struct pc *pc)
+{
+	struct ram *ram = pc->ram;
+	struct region *r;
+	int rc;
+
+	rc = space_add_ram(pc->mem, &r, "ram-conventional", 0, VGA_BASE, ram, false);
+	if (!rc && ram->low_size > VGA_END)
+		rc = space_add_ram(pc->mem, &r, "ram-low", VGA_END, ram->low_size - VGA_END, ram, false);
+	if (!rc && ram->high_size)
+		rc = space_add_ram(pc->mem, &r, "ram-high", HIGH_RAM_BASE, ram->high_size, ram, false);
+	return rc;
+}
+
+static void wire_lapics(struct pc *pc, struct pc_chips *c)
+{
+	struct lapic_bus_config bus = {
+		.cpus = pc->group.n, .eoi = apic_eoi, .ext_ack = apic_ext_ack, .opaque = c,
+	};
+
+	c->lapic_bus = lapic_bus_new(&bus);
+	for (unsigned i = 0; i < pc->group.n; i++) {
+		struct vcpu *v = pc->group.v[i];
+		struct lapic_config lapic = {
+			.id = i, .bsp = i == 0, .gpa_bits = pc->policy.gpa_bits, .clock = pc->clock,
+			.kick = vcpu_kick(v), .tsc_now = tsc_now, .tsc_opaque = v,
+		};
+
+		c->lapic[i] = add(pc, lapic_new(c->lapic_bus, &lapic));
+		v->intc = lapic_intc(c->lapic[i]);
+	}
+}
+
+/* ISA interrupts reach the 8259 pair and the IOAPIC; what lies above, only the latter. */
+static int wire_interrupts(struct pc *pc, struct pc_chips *c)
+{
+	int rc;
+
+	wire_lapics(pc, c);
+	c->router = irq_router_new();
+	irq_router_connect_msi(c->router, lapic_bus_msi(c->lapic_bus));
+	c->ioapic = add(pc, ioapic_new(irq_router_msi(c->router)));
+	c->pic = add(pc, pic_new(lapic_bus_lint(c->lapic_bus, 0)));
+	for (unsigned n = 0; n < IRQ_ROUTER_INPUTS; n++) {
+		if (n == IRQ_CASCADE)
+			continue;
+		if (n < ISA_IRQS)
+			irq_router_connect(c->router, n, pic_input(c->pic, n));
+		irq_router_connect(c->router, n, ioapic_input(c->ioapic, n == IRQ_TIMER ? GSI_TIMER : n));
+	}
+	rc = pic_attach(c->pic, pc->pio, PIC_MASTER_PORT, PIC_SLAVE_PORT, ELCR_PORT);
+	return rc ? rc : ioapic_attach(c->ioapic, pc->mem, IOAPIC_BASE);
+}
+
+static int wire_timers(struct pc *pc, struct pc_chips *c)
+{
+	struct acpi_pm_config pm = {
+		.sci = irq_router_line(c->router, IRQ_SCI), .clock = pc->clock, .timer_32bit = true,
+		.s5_type = S5_TYPE, .power_off = power_off, .opaque = pc,
+	};
+	int rc;
+
+	c->pit = add(pc, pit_new(irq_router_line(c->router, IRQ_TIMER), pc->clock));
+	c->rtc = add(pc, rtc_new(irq_router_line(c->router, IRQ_RTC), pc->clock));
+	c->pm = add(pc, acpi_pm_new(&pm));
+	rc = pit_attach(c->pit, pc->pio, PIT_PORT, PORT_B);
+	if (!rc)
+		rc = rtc_attach(c->rtc, pc->pio, RTC_PORT);
+	return rc ? rc : acpi_pm_attach(c->pm, pc->pio, PM_PORT);
+}
+
+static int wire_isa(struct pc *pc, struct pc_chips *c)
+{
+	/* The CPU has no A20 gate: address line 20 is always on. */
+	struct irq_line no_a20 = { 0 };
+	struct i8042_config i8042 = {
+		.kbd = irq_router_line(c->router, IRQ_KBD), .aux = irq_router_line(c->router, IRQ_AUX),
+		.a20 = no_a20, .reset = reset_wire(pc, PC_CAUSE_KEYBOARD),
+	};
+	int rc = 0;
+
+	for (unsigned i = 0; i < PC_SERIAL_PORTS && !rc; i++) {
+		struct irq_line irq = irq_router_line(c->router, com[i].irq);
+
+		c->serial[i] = add(pc, serial_new(irq, pc->cfg.serial[i], pc->clock));
+		rc = serial_attach(c->serial[i], pc->pio, com[i].port);
+	}
+	c->i8042 = add(pc, i8042_new(&i8042));
+	if (!rc)
+		rc = i8042_attach(c->i8042, pc->pio, I8042_DATA_PORT, I8042_CMD_PORT);
+	c->reset_ctl = add(pc, reset_ctl_new(reset_wire(pc, PC_CAUSE_PORT92), reset_wire(pc, PC_CAUSE_CF9), no_a20));
+	if (!rc)
+		rc = reset_ctl_attach(c->reset_ctl, pc->pio, PORT_A);
+	if (rc || !pc->cfg.debug_exit)
+		return rc;
+	c->debug_exit = add(pc, debug_exit_new(debug_exit, pc));
+	return debug_exit_attach(c->debug_exit, pc->pio, PC_DEBUG_EXIT_PORT);
+}
+
+/* The window for 64-bit BARs: above RAM, if the CPU's physical addresses reach that far. */
+static struct pci_window mmio64(const struct pc *pc)
+{
+	uint64_t base = ALIGN_UP(MAX(pc->ram->end, HIGH_RAM_BASE), PCI_MMIO64_SIZE);
+	struct pci_window w = { base, PCI_MMIO64_SIZE };
+
+	if (base + PCI_MMIO64_SIZE > BIT(pc->policy.gpa_bits))
+		w = (struct pci_window){ 0, 0 };
+	return w;
+}
+
+static int wire_pci(struct pc *pc, struct pc_chips *c)
+{
+	struct pci_bus_config bus = {
+		.mem = pc->mem,
+		.pio = pc->pio,
+		.io = { PCI_IO_BASE, PCI_IO_SIZE },
+		.mem32 = { PCI_MMIO_BASE, PCI_MMIO_SIZE },
+		.mem64 = mmio64(pc),
+	};
+
+	c->pci = pci_bus_new(&bus);
+	c->pci_host = add(pc, pci_host_new(c->pci, c->reset_ctl));
+	return pci_host_attach(c->pci_host, pc->pio, PCI_CONFIG_PORT);
+}
+
+/* -- CMOS RAM ---------------------------------------------------------------------------------- */
+
+static void cmos_word(struct pc_chips *c, unsigned index, uint64_t val)
+{
+	uint16_t v = MIN(val, UINT16_MAX);
+
+	rtc_set_cmos(c->rtc, index, v & 0xff);
+	rtc_set_cmos(c->rtc, index + 1, v >> 8);
+}
+
+/* Memory sizes and equipment where AT firmware notes them. */
+static void fill_cmos(struct pc *pc, struct pc_chips *c)
+{
+	uint64_t low = pc->ram->low_size;
+
+	rtc_set_cmos(c->rtc, 0x14, 0x02); /* equipment: coprocessor */
+	cmos_word(c, 0x15, 640);          /* conventional memory, KiB */
+	cmos_word(c, 0x17, (low - MIN(low, MiB)) / KiB);
+	cmos_word(c, 0x30, (low - MIN(low, MiB)) / KiB);
+	cmos_word(c, 0x34, (low - MIN(low, 16 * MiB)) / (64 * KiB)); /* above 16 MiB */
+	cmos_word(c, 0x5b, pc->ram->high_size / (64 * KiB));         /* above 4 GiB, low 16 bits of 24 */
+	rtc_set_cmos(c->rtc, 0x5d, (pc->ram->high_size / (64 * KiB)) >> 16);
+}
+
+/* -- Life -------------------------------------------------------------------------------------- */
+
+int board_new(struct pc *pc, struct err *e)
+{
+	struct pc_chips *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c)
+		return err_set(e, ENOMEM, "machine: out of memory");
+	pc->chips = c;
+	rc = map_ram(pc);
+	if (!rc)
+		rc = wire_interrupts(pc, c);
+	if (!rc)
+		rc = wire_timers(pc, c);
+	if (!rc)
+		rc = wire_isa(pc, c);
+	if (!rc)
+		rc = wire_pci(pc, c);
+	if (rc)
+		return err_set(e, -rc, "machine: cannot place a chip in its address space: %s", strerror(-rc));
+	fill_cmos(pc, c);
+	return 0;
+}
+
+void board_free(struct pc *pc)
+{
+	struct pc_chips *c = pc->chips;
+
+	while (!list_empty(&pc->devices)) {
+		struct device *d = list_entry(pc->devices.prev, struct device, node);
+
+		list_del(&d->node);
+		d->ops->free(d);
+	}
+	if (!c)
+		return;
+	if (c->pci)
+		pci_bus_free(c->pci);
+	if (c->router)
+		irq_router_free(c->router);
+	if (c->lapic_bus)
+		lapic_bus_free(c->lapic_bus);
+	free(c);
+	pc->chips = NULL;
+}
+
+void board_firmware_init(struct pc *pc)
+{
+	lapic_virtual_wire(pc->chips->lapic[0]);
+	pic_set_level_triggered(pc->chips->pic, IRQ_SCI);
+}
+
+void pc_power_button(struct pc *pc)
+{
+	acpi_pm_power_button(pc->chips->pm);
+}
+
+void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
+{
+	struct pci_window w64 = mmio64(pc);
+
+	*out = (struct acpi_platform){
+		.cpus = pc->group.n,
+		.lapic_addr = LAPIC_BASE,
+		.ioapic_addr = IOAPIC_BASE,
+		.has_8259 = true,
+		.overrides = { { .irq = IRQ_TIMER, .gsi = GSI_TIMER } },
+		.n_overrides = 1,
+		.sci_irq = IRQ_SCI,
+		.pm1_evt_port = PM_PORT + ACPI_PM_EVT,
+		.pm1_cnt_port = PM_PORT + ACPI_PM_CNT,
+		.pm_timer_port = PM_PORT + ACPI_PM_TIMER,
+		.pm_timer_32bit = true,
+		.s5_type = S5_TYPE,
+		.power_button = true,
+		.reset_port = RESET_PORT,
+		.reset_value = RESET_VALUE,
+		.n_uarts = PC_SERIAL_PORTS,
+		.rtc_port = RTC_PORT,
+		.rtc_irq = IRQ_RTC,
+		.rtc_century = true,
+		.i8042_data_port = I8042_DATA_PORT, /* not described: there are no keys and no mouse */
+		.i8042_cmd_port = I8042_CMD_PORT,
+		.has_pci = true,
+		.pci_config_port = PCI_CONFIG_PORT,
+		.vga = { VGA_BASE, VGA_END - VGA_BASE },
+		.pci_mmio = { PCI_MMIO_BASE, PCI_MMIO_SIZE },
+		.pci_mmio64 = { w64.base, w64.size },
+		.pci_gsi = { GSI_PCI0, GSI_PCI0 + 1, GSI_PCI0 + 2, GSI_PCI0 + 3 },
+	};
+	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++) {
+		out->uart[i].port = com[i].port;
+		out->uart[i].irq = com[i].irq;
+	}
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The PC's board: its chips, and where they are wired to. Only machine/ sees this. */
+#ifndef DOPPEL_MACHINE_BOARD_H
+#define DOPPEL_MACHINE_BOARD_H
+
+#include "bus/device.h"
+#include "bus/pci.h"
+#include "irq/router.h"
+#include "machine/pc.h"
+
+struct pc_chips {
+	struct irq_router *router;
+	struct lapic_bus *lapic_bus;
+	struct lapic *lapic[PC_MAX_CPUS];
+	struct ioapic *ioapic;
+	struct pic *pic;
+	struct pit *pit;
+	struct rtc *rtc;
+	struct acpi_pm *pm;
+	struct serial *serial[PC_SERIAL_PORTS];
+	struct i8042 *i8042;
+	struct reset_ctl *reset_ctl;
+	struct pci_bus *pci;
+	struct pci_host *pci_host;
+	struct debug_exit *debug_exit; /* NULL without */
+};
+
+/* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
+int board_new(struct pc *pc, struct err *e);
+
+/* Free all chips, last made first, so that what raises an interrupt goes before who receives it. */
+void board_free(struct pc *pc);
+
+/* What firmware sets up after a reset without being asked. */
+void board_firmware_init(struct pc *pc);
+
+/* Tell the owner; for chips' callbacks. */
+void pc_tell(struct pc *pc, enum pc_event_type type, enum pc_cause cause, uint32_t code);
+
+#endif

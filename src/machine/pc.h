@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The PC: RAM, processors and chips wired as on an i440FX-class board, and its life as a whole. */
+#ifndef DOPPEL_MACHINE_PC_H
+#define DOPPEL_MACHINE_PC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "cpu/cpuid.h"
+#include "cpu/vcpu.h"
+#include "irq/irq.h"
+#include "mem/ram.h"
+#include "mem/space.h"
+
+struct acpi_platform;
+struct chr;
+struct pc_chips;
+
+#define PC_SERIAL_PORTS 2
+#define PC_MAX_CPUS     128 /* APIC ids are 8 bits, and 0xff is the broadcast */
+
+/* What the machine asks of its owner. */
+enum pc_event_type {
+	PC_EVENT_SHUTDOWN, /* power is off: the guest is done */
+	PC_EVENT_RESET,    /* the guest wants pc_reset(), or died of a triple fault, which is a reset on hardware */
+	PC_EVENT_ERROR,    /* an engine cannot go on; it has logged why */
+};
+
+enum pc_cause {
+	PC_CAUSE_ACPI_OFF,     /* soft-off, S5 */
+	PC_CAUSE_DEBUG_EXIT,   /* isa-debug-exit: code is the value written */
+	PC_CAUSE_TRIPLE_FAULT, /* code is the vCPU's index, as below */
+	PC_CAUSE_KEYBOARD,     /* reset line of the i8042 */
+	PC_CAUSE_PORT92,       /* fast reset */
+	PC_CAUSE_CF9,          /* reset control register */
+	PC_CAUSE_ENGINE,
+};
+
+struct pc_event {
+	enum pc_event_type type;
+	enum pc_cause cause;
+	uint32_t code;
+};
+
+struct pc_config {
+	uint64_t ram_size;               /* bytes, as ram_new() */
+	unsigned cpus;                   /* 1 to PC_MAX_CPUS */
+	const char *cpu_spec;            /* as cpuid_policy_init() */
+	const struct engine_ops *engine;
+	struct chr *serial[PC_SERIAL_PORTS]; /* COM1, COM2; borrowed, outlive the machine; NULL: nothing plugged in */
+	bool debug_exit;                 /* isa-debug-exit at PC_DEBUG_EXIT_PORT */
+	/*
+	 * Called on the thread of a vCPU, possibly with a chip's lock held: note it and wake somebody.
+	 * No pc_ function may be called from there, nor a lock be taken of a lower rank than RANK_LEAF.
+	 * The guest runs on until its owner pauses it.
+	 */
+	void (*on_event)(void *opaque, const struct pc_event *ev);
+	void *opaque;
+};
+
+struct pc {
+	struct pc_config cfg;
+	struct ram *ram;
+	struct space *mem, *pio; /* 52 and 16 address bits */
+	struct clock *clock;
+	struct cpuid_policy policy;
+	struct vcpu_group group; /* group.v[0 .. cfg.cpus - 1] */
+	struct list devices;     /* of struct device, in the order of construction */
+	struct pc_chips *chips;
+	bool started; /* pc_start() has made the threads */
+	bool paused;  /* as it is at first */
+};
+
+/* Build the machine in its power-on state; vCPUs have no threads yet. Errors: of RAM, CPU policy, engine. */
+int pc_new(struct pc **out, const struct pc_config *cfg, struct err *e);
+void pc_free(struct pc *pc); /* stops it first; NULL is fine */
+
+/* Make the vCPUs' threads (once); they stand at their first instruction until pc_pause(pc, false). On an error, pc_free(). */
+int pc_start(struct pc *pc, struct err *e);
+
+/* Stop (returns when all vCPUs stand still) or go on; guest time stops too. Not from a vCPU's thread. */
+void pc_pause(struct pc *pc, bool paused);
+
+/*
+ * Power-on reset of all chips and vCPUs while paused or not started. RAM keeps its bytes. Leaves what
+ * firmware would have set up without it being asked: virtual wire mode of the boot processor's APIC, a
+ * level-triggered SCI. vCPU 0 stands at the reset vector; who boots a kernel changes group.v[0]->s then.
+ */
+void pc_reset(struct pc *pc);
+
+/* Press the ACPI power button. Any thread. */
+void pc_power_button(struct pc *pc);
+
+/* What the ACPI tables must say about this machine (boot/acpi.h). */
+void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out);
+
+/* Where isa-debug-exit is, when asked for: the port that QEMU users know. */
+#define PC_DEBUG_EXIT_PORT 0xf4
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The configuration of a virtual machine, and how its values are written. */
+#ifndef DOPPEL_VM_CONFIG_H
+#define DOPPEL_VM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "boot/boot.h"
+#include "machine/pc.h"
+
+#define VM_MAX_INITRDS 16
+#define VM_MIN_MEMORY  (1ull << 20)
+
+/* All that a virtual machine is made from. What pointers point to is the caller's and outlives the VM. */
+struct vm_config {
+	uint64_t memory;              /* bytes; VM_MIN_MEMORY to RAM_MAX_SIZE, a multiple of 4 KiB */
+	unsigned cpus;                /* 1 to PC_MAX_CPUS */
+	const char *cpu;              /* model and features, as cpuid_policy_init() */
+	const struct engine_ops *engine;
+	struct boot_blob kernel;
+	struct boot_blob initrd[VM_MAX_INITRDS];
+	unsigned n_initrds;
+	const char *append;           /* kernel command line */
+	struct chr *serial[PC_SERIAL_PORTS];
+	bool debug_exit;              /* give the guest the isa-debug-exit port */
+};
+
+/*
+ * Parse a size: a number, perhaps with a fraction, and a unit K, M, G or T (powers of 1024, either
+ * case, "iB" or "B" may follow); without a unit it counts bytes. -EINVAL with a message for anything else,
+ * -ERANGE for what no 64-bit number holds; fractions of a byte are refused.
+ */
+int parse_size(const char *text, uint64_t *bytes, struct err *e);
+
+/* Parse a decimal number in [min, max]; what names it in messages: "number of CPUs". */
+int parse_number(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *val, struct err *e);
+
+/* Parse and check a memory size: as parse_size(), in the range for guest RAM, rounded up to 4 KiB. */
+int parse_memory(const char *text, uint64_t *bytes, struct err *e);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The life of a virtual machine: created, running, paused, ended; and what ended it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "base/lock.h"
+#include "base/log.h"
+#include "boot/acpi.h"
+#include "vm/vm.h"
+
+#define RNG_SEED_LEN 64
+
+struct vm {
+	struct vm_config cfg;
+	struct pc *pc;
+	enum vm_state state; /* the owner's thread */
+
+	struct lock lock;    /* guards what follows; vCPU threads take it under chips' locks */
+	pthread_cond_t cond;
+	bool ended;
+	enum vm_end end;
+	uint32_t code;
+	bool stop;           /* asked from outside, for good: outlives a reboot that is under way */
+	uint32_t stop_code;
+};
+
+/* Note the first end and wake vm_wait(); what comes later happened to a guest that was already over. */
+static void note_end(struct vm *vm, enum vm_end end, uint32_t code)
+{
+	lock_take(&vm->lock);
+	if (!vm->ended) {
+		vm->ended = true;
+		vm->end = end;
+		vm->code = code;
+		pthread_cond_broadcast(&vm->cond);
+	}
+	lock_drop(&vm->lock);
+}
+
+static void on_event(void *opaque, const struct pc_event *ev)
+{
+	enum vm_end end = VM_END_ENGINE;
+
+	switch (ev->type) {
+	case PC_EVENT_SHUTDOWN:
+		end = ev->cause == PC_CAUSE_DEBUG_EXIT ? VM_END_DEBUG_EXIT : VM_END_POWER_OFF;
+		break;
+	case PC_EVENT_RESET:
+		end = ev->cause == PC_CAUSE_TRIPLE_FAULT ? VM_END_TRIPLE_FAULT : VM_END_RESET;
+		break;
+	case PC_EVENT_ERROR:
+		break;
+	}
+	note_end(opaque, end, ev->code);
+}
+
+/* Put the kernel into RAM, which is zero, and the boot processor at its entry. */
+static int load(struct vm *vm, struct boot_info *info, struct err *e)
+{
+	struct acpi_platform acpi = { 0 };
+	uint8_t seed[RNG_SEED_LEN];
+	struct boot_config bc = {
+		.kernel = vm->cfg.kernel,
+		.initrds = vm->cfg.initrd,
+		.n_initrds = vm->cfg.n_initrds,
+		.cmdline = vm->cfg.append,
+		.mode = BOOT_AUTO,
+		.rng_seed = seed,
+		.rng_seed_len = sizeof(seed),
+		.acpi = &acpi,
+	};
+
+	pc_acpi_platform(vm->pc, &acpi);
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed) ||
+	    getrandom(&bc.kaslr_seed, sizeof(bc.kaslr_seed), 0) != sizeof(bc.kaslr_seed))
+		return err_set(e, errno, "no random numbers for the guest: getrandom: %s", strerror(errno));
+	return boot_load(&bc, vm->pc->ram, &vm->pc->group.v[0]->s, info, e);
+}
+
+int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info, struct err *e)
+{
+	struct pc_config pcc = {
+		.ram_size = cfg->memory,
+		.cpus = cfg->cpus,
+		.cpu_spec = cfg->cpu,
+		.engine = cfg->engine,
+		.debug_exit = cfg->debug_exit,
+		.on_event = on_event,
+	};
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int rc;
+
+	if (!vm)
+		return err_set(e, ENOMEM, "virtual machine: out of memory");
+	vm->cfg = *cfg;
+	lock_init(&vm->lock, RANK_LEAF);
+	pthread_cond_init(&vm->cond, NULL);
+	memcpy(pcc.serial, cfg->serial, sizeof(pcc.serial));
+	pcc.opaque = vm;
+	rc = pc_new(&vm->pc, &pcc, e);
+	if (!rc)
+		rc = load(vm, info, e);
+	if (rc) {
+		vm_free(vm);
+		return rc;
+	}
+	*out = vm;
+	return 0;
+}
+
+void vm_free(struct vm *vm)
+{
+	if (!vm)
+		return;
+	pc_free(vm->pc);
+	pthread_cond_destroy(&vm->cond);
+	lock_release(&vm->lock);
+	free(vm);
+}
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	int rc = pc_start(vm->pc, e);
+
+	if (rc)
+		return rc;
+	vm->state = VM_RUNNING;
+	pc_pause(vm->pc, false);
+	return 0;
+}
+
+void vm_pause(struct vm *vm, bool paused)
+{
+	if (vm->state != (paused ? VM_RUNNING : VM_PAUSED))
+		return;
+	vm->state = paused ? VM_PAUSED : VM_RUNNING;
+	pc_pause(vm->pc, paused);
+}
+
+enum vm_state vm_state(const struct vm *vm)
+{
+	return vm->state;
+}
+
+enum vm_end vm_wait(struct vm *vm, uint32_t *code)
+{
+	enum vm_end end;
+
+	lock_take(&vm->lock);
+	while (!vm->ended && !vm->stop)
+		pthread_cond_wait(&vm->cond, &vm->lock.m);
+	end = vm->ended ? vm->end : VM_END_STOPPED;
+	*code = vm->ended ? vm->code : vm->stop_code;
+	lock_drop(&vm->lock);
+	if (vm->state == VM_RUNNING)
+		pc_pause(vm->pc, true);
+	vm->state = VM_ENDED;
+	return end;
+}
+
+void vm_stop(struct vm *vm, uint32_t code)
+{
+	lock_take(&vm->lock);
+	if (!vm->stop) {
+		vm->stop = true;
+		vm->stop_code = code;
+		pthread_cond_broadcast(&vm->cond);
+	}
+	lock_drop(&vm->lock);
+}
+
+/* Give RAM back to the host, which makes it read as zero, and tell engines that their code has gone. */
+static int clear_ram(struct ram *ram, struct err *e)
+{
+	if (fallocate(ram->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)ram_size(ram)))
+		return err_set(e, errno, "reset: cannot clear the guest's RAM: %s", strerror(errno));
+	for (uint64_t gpa = 0; gpa < ram->end; gpa += PAGE_SIZE)
+		if (ram_contains(ram, gpa, PAGE_SIZE) && atomic_load(&ram->flags[gpa >> PAGE_SHIFT]))
+			ram_written(ram, gpa, PAGE_SIZE);
+	return 0;
+}
+
+int vm_reset(struct vm *vm, struct err *e)
+{
+	int rc = clear_ram(vm->pc->ram, e);
+
+	if (rc)
+		return rc;
+	pc_reset(vm->pc);
+	rc = load(vm, NULL, e);
+	if (rc)
+		return rc;
+	lock_take(&vm->lock);
+	vm->ended = false;
+	lock_drop(&vm->lock);
+	vm->state = VM_RUNNING;
+	pc_pause(vm->pc, false);
+	return 0;
+}
+
+void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out)
+{
+	const struct x86_state *s;
+
+	if (cpu >= vm->pc->group.n)
+		return;
+	s = &vm->pc->group.v[cpu]->s;
+	strbuf_addf(out,
+		    "cs:rip %04x:%" PRIx64 " cr0 %" PRIx64 " cr2 %" PRIx64 " cr3 %" PRIx64 " cr4 %" PRIx64
+		    " efer %" PRIx64,
+		    s->seg[SEG_CS].sel, s->rip, s->cr0, s->cr2, s->cr3, s->cr4, s->efer);
+}
+
+void vm_print_stats(const struct vm *vm, struct strbuf *out)
+{
+	for (unsigned i = 0; i < vm->pc->group.n; i++) {
+		const struct vcpu_stats *s = &vm->pc->group.v[i]->stats;
+
+#define X(name, help) strbuf_addf(out, "cpu%u.%-19s %14" PRIu64 "  %s\n", i, #name, s->name, help);
+		VCPU_STATS(X)
+#undef X
+	}
+}

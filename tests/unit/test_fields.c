@@ -32,8 +32,9 @@ static const struct state_field chip_state[] = {
 	STATE_END(),
 };
 
-static const struct chip sample = { 1, 0x2345, 0x6789abcd, 0x1122334455667788, true, { 7, 8, 9 }, { 1, 2, 3, 4, 5 },
-				    99, 42 };
+static const struct chip sample = { 1,	  0x2345,      0x6789abcd,	  0x1122334455667788,
+				    true, { 7, 8, 9 }, { 1, 2, 3, 4, 5 }, 99,
+				    42 };
 
 /* Two fields, so that their bytes can be spelled out. */
 struct small {

@@ -31,8 +31,9 @@ static struct ram *make(uint64_t size)
 
 static void test_sizes(void **state)
 {
-	static const uint64_t bad[] = { 0, 1, 4096, MiB - 4096, MiB + 1, MiB + 2048, RAM_MAX_SIZE + 4096, UINT64_MAX,
-					~0xfffull };
+	static const uint64_t bad[] = {
+		0, 1, 4096, MiB - 4096, MiB + 1, MiB + 2048, RAM_MAX_SIZE + 4096, UINT64_MAX, ~0xfffull
+	};
 	struct ram *r = NULL;
 	struct err e;
 
@@ -344,7 +345,8 @@ static void *scribble(void *arg)
 
 		seed = seed * 1664525 + 1013904223;
 		gpa = (uint64_t)(seed >> 16) % LOG_PAGES * PAGE_SIZE + (seed >> 8 & 0x7f) * 8;
-		__atomic_store_n((uint64_t *)(void *)(r->base + gpa), (uint64_t)seed << 32 | i, __ATOMIC_RELAXED);
+		__atomic_store_n((uint64_t *)(void *)(r->base + gpa), (uint64_t)seed << 32 | i,
+				 __ATOMIC_RELAXED);
 		ram_note_write(r, gpa, 8);
 	}
 	writing--;
@@ -387,9 +389,11 @@ static void test_dirty_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes), cmocka_unit_test(test_sparse_64g), cmocka_unit_test(test_sealed),
-		cmocka_unit_test(test_hole), cmocka_unit_test(test_contains), cmocka_unit_test(test_code),
-		cmocka_unit_test(test_code_race), cmocka_unit_test(test_dirty), cmocka_unit_test(test_dirty_race),
+		cmocka_unit_test(test_sizes),	   cmocka_unit_test(test_sparse_64g),
+		cmocka_unit_test(test_sealed),	   cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_contains),   cmocka_unit_test(test_code),
+		cmocka_unit_test(test_code_race),  cmocka_unit_test(test_dirty),
+		cmocka_unit_test(test_dirty_race),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,8 @@ static struct region *put(struct space *s, uint8_t id, uint64_t base, uint64_t s
 {
 	struct region *r;
 
-	assert_int_equal(space_add_io(s, &r, "constant", base, size, &constant_ops, (void *)(uintptr_t)id, NULL), 0);
+	assert_int_equal(
+		space_add_io(s, &r, "constant", base, size, &constant_ops, (void *)(uintptr_t)id, NULL), 0);
 	return r;
 }
 
@@ -160,12 +161,14 @@ static void test_bad_regions(void **state)
 {
 	static const struct {
 		uint64_t base, size;
-	} bad[] = { { 0, 0 }, { 0, 0x10001 }, { 0xffff, 2 }, { 0x10000, 1 }, { UINT64_MAX, 2 }, { 1, UINT64_MAX } };
+	} bad[] = { { 0, 0 },	    { 0, 0x10001 },    { 0xffff, 2 },
+		    { 0x10000, 1 }, { UINT64_MAX, 2 }, { 1, UINT64_MAX } };
 	struct space *s = space_new("ports", 16);
 	struct region *r = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(space_add_io(s, &r, "bad", bad[i].base, bad[i].size, &any_ops, NULL, NULL), -EINVAL);
+		assert_int_equal(space_add_io(s, &r, "bad", bad[i].base, bad[i].size, &any_ops, NULL, NULL),
+				 -EINVAL);
 	r = put(s, 1, 0, 0x10000);
 	assert_int_equal(space_move(s, r, 1), -EINVAL);
 	expect_bytes(s, 0xffff, "11"); /* wraps */
@@ -385,7 +388,8 @@ static void test_ram(void **state)
 	for (unsigned size = 1; size <= 8; size *= 2)
 		for (unsigned off = 0; off < 9; off++) {
 			space_write(s, 0x3000 + off, size, 0x0807060504030201ull);
-			assert_true(space_read(s, 0x3000 + off, size) == (0x0807060504030201ull & size_mask(size)));
+			assert_true(space_read(s, 0x3000 + off, size) ==
+				    (0x0807060504030201ull & size_mask(size)));
 			assert_true(space_read(s, 0x3000 + off + size, 1) == 0 || size < 8);
 			memset(r->base + 0x3000, 0, 32);
 		}
@@ -493,12 +497,14 @@ static _Atomic bool stop;
 
 static uint64_t one_read(void *opaque, uint64_t off, unsigned size)
 {
-	return constant_read((void *)(uintptr_t)((uintptr_t)opaque == 1 && off < 0x100 ? 1 : MIXED), off, size);
+	return constant_read((void *)(uintptr_t)((uintptr_t)opaque == 1 && off < 0x100 ? 1 : MIXED), off,
+			     size);
 }
 
 static uint64_t two_read(void *opaque, uint64_t off, unsigned size)
 {
-	return constant_read((void *)(uintptr_t)((uintptr_t)opaque == 2 && off < 0x40 ? 2 : MIXED), off, size);
+	return constant_read((void *)(uintptr_t)((uintptr_t)opaque == 2 && off < 0x40 ? 2 : MIXED), off,
+			     size);
 }
 
 static const struct io_ops one_ops = { one_read, NULL, 0, 0 }, two_ops = { two_read, NULL, 0, 0 };

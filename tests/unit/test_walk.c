@@ -45,8 +45,22 @@ static const struct layout layouts[] = {
 	{ "4-level 4K", CR4_PAE, LONG, 8, 4, { 39, 30, 21, 12 }, 0xffff9cd5c1234567, 0x2300923000 },
 	{ "4-level 2M", CR4_PAE, LONG, 8, 3, { 39, 30, 21 }, 0xffff9cd5c1234567, 0x2300a00000 },
 	{ "4-level 1G", CR4_PAE, LONG, 8, 2, { 39, 30 }, 0x00003cd5c1234567, 0x2340000000 },
-	{ "5-level 4K", CR4_PAE | CR4_LA57, LONG, 8, 5, { 48, 39, 30, 21, 12 }, 0xffab9cd5c1234567, 0x2300923000 },
-	{ "5-level 2M", CR4_PAE | CR4_LA57, LONG, 8, 4, { 48, 39, 30, 21 }, 0x00ab9cd5c1234567, 0x2300a00000 },
+	{ "5-level 4K",
+	  CR4_PAE | CR4_LA57,
+	  LONG,
+	  8,
+	  5,
+	  { 48, 39, 30, 21, 12 },
+	  0xffab9cd5c1234567,
+	  0x2300923000 },
+	{ "5-level 2M",
+	  CR4_PAE | CR4_LA57,
+	  LONG,
+	  8,
+	  4,
+	  { 48, 39, 30, 21 },
+	  0x00ab9cd5c1234567,
+	  0x2300a00000 },
 	{ "5-level 1G", CR4_PAE | CR4_LA57, LONG, 8, 3, { 48, 39, 30 }, 0xffab9cd5c1234567, 0x2340000000 },
 };
 
@@ -121,7 +135,8 @@ static void map(const struct layout *l)
 	set(l, leaf, l->page | P | W | U | (l->shift[leaf] > 12 ? PS : 0));
 }
 
-static uint32_t walk(const struct layout *l, enum mmu_access access, enum mmu_mode mode, struct mmu_translation *tr)
+static uint32_t walk(const struct layout *l, enum mmu_access access, enum mmu_mode mode,
+		     struct mmu_translation *tr)
 {
 	return mmu_walk(&s, mem, GPA_BITS, l->la, access, mode, tr);
 }
@@ -153,7 +168,9 @@ static void test_translation(void **state)
 		assert_true(mmu_translate_debug(&s, mem, GPA_BITS, l->la, &gpa));
 		assert_true(gpa == tr.gpa);
 		/* The address next to it has no translation, however large the page is. */
-		assert_int_equal(mmu_walk(&s, mem, GPA_BITS, l->la + BIT(shift), ACCESS_READ, MMU_KERNEL, &tr), MMU_FAULT);
+		assert_int_equal(
+			mmu_walk(&s, mem, GPA_BITS, l->la + BIT(shift), ACCESS_READ, MMU_KERNEL, &tr),
+			MMU_FAULT);
 		assert_false(mmu_translate_debug(&s, mem, GPA_BITS, l->la + BIT(shift), &gpa));
 	}
 }
@@ -180,8 +197,11 @@ static void test_upper_la_bits(void **state)
 	/* Outside of IA-32e mode linear addresses are 32 bits wide. */
 	for (unsigned i = 0; i < 4; i++) {
 		map(&layouts[i]);
-		assert_int_equal(mmu_walk(&s, mem, GPA_BITS, layouts[i].la | 0xabcdull << 32, ACCESS_READ, MMU_KERNEL, &tr), 0);
-		assert_true(tr.gpa >> 12 == (layouts[i].page | (layouts[i].la & (BIT(tr.page_shift) - 1))) >> 12);
+		assert_int_equal(mmu_walk(&s, mem, GPA_BITS, layouts[i].la | 0xabcdull << 32, ACCESS_READ,
+					  MMU_KERNEL, &tr),
+				 0);
+		assert_true(tr.gpa >> 12 ==
+			    (layouts[i].page | (layouts[i].la & (BIT(tr.page_shift) - 1))) >> 12);
 	}
 }
 
@@ -265,15 +285,16 @@ static uint32_t denied(const struct rights *r, enum mmu_access access, enum mmu_
 	return err | MMU_FAULT;
 }
 
-static void fail_rights(const struct layout *l, const struct rights *r, unsigned access, unsigned mode, uint32_t got)
+static void fail_rights(const struct layout *l, const struct rights *r, unsigned access, unsigned mode,
+			uint32_t got)
 {
-	fail_msg("%s: user %d writable %d xd %d, wp %d smep %d smap %d nxe %d, access %u mode %u: %x", l->name, r->user,
-		 r->writable, r->xd, r->wp, r->smep, r->smap, r->nxe, access, mode, got);
+	fail_msg("%s: user %d writable %d xd %d, wp %d smep %d smap %d nxe %d, access %u mode %u: %x",
+		 l->name, r->user, r->writable, r->xd, r->wp, r->smep, r->smap, r->nxe, access, mode, got);
 }
 
 /* One access on fresh tables that lack U, W at, and have XD in, the levels given (or none: l->levels). */
-static void one_access(const struct layout *l, const struct rights *r, unsigned no_u, unsigned no_w, unsigned xd,
-		       unsigned access, unsigned mode)
+static void one_access(const struct layout *l, const struct rights *r, unsigned no_u, unsigned no_w,
+		       unsigned xd, unsigned access, unsigned mode)
 {
 	uint64_t before[5];
 	struct mmu_translation tr;
@@ -322,7 +343,10 @@ static void test_rights(void **state)
 {
 	FOR_LAYOUTS(l)
 		for (unsigned bits = 0; bits < 16; bits++) {
-			struct rights r = { .wp = bits & 1, .smep = bits & 2, .smap = bits & 4, .nxe = bits & 8,
+			struct rights r = { .wp = bits & 1,
+					    .smep = bits & 2,
+					    .smap = bits & 4,
+					    .nxe = bits & 8,
 					    .pae = l->cr4 & CR4_PAE };
 
 			map(l);
@@ -442,7 +466,8 @@ static void test_reserved(void **state)
 			s.efer |= EFER_NXE;
 			got = read_fault(l);
 			if (got != (want && bit != 63 ? MMU_FAULT | 9 : 0))
-				fail_msg("%s, level %u, bit %u with NXE: %x", l->name, reserved[i].level, bit, got);
+				fail_msg("%s, level %u, bit %u with NXE: %x", l->name, reserved[i].level, bit,
+					 got);
 		}
 	}
 }
@@ -688,14 +713,24 @@ static void test_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_translation), cmocka_unit_test(test_paging_off),
-		cmocka_unit_test(test_upper_la_bits), cmocka_unit_test(test_pse), cmocka_unit_test(test_global),
-		cmocka_unit_test(test_rights), cmocka_unit_test(test_not_present),
-		cmocka_unit_test(test_pae_pdpte), cmocka_unit_test(test_reserved),
-		cmocka_unit_test(test_reserved_by_maxphyaddr), cmocka_unit_test(test_reserved_error_codes),
-		cmocka_unit_test(test_dirty), cmocka_unit_test(test_table_writes_are_noted),
-		cmocka_unit_test(test_hostile_tables), cmocka_unit_test(test_tables_in_rom),
-		cmocka_unit_test(test_loops), cmocka_unit_test(test_load_pdptes), cmocka_unit_test(test_race),
+		cmocka_unit_test(test_translation),
+		cmocka_unit_test(test_paging_off),
+		cmocka_unit_test(test_upper_la_bits),
+		cmocka_unit_test(test_pse),
+		cmocka_unit_test(test_global),
+		cmocka_unit_test(test_rights),
+		cmocka_unit_test(test_not_present),
+		cmocka_unit_test(test_pae_pdpte),
+		cmocka_unit_test(test_reserved),
+		cmocka_unit_test(test_reserved_by_maxphyaddr),
+		cmocka_unit_test(test_reserved_error_codes),
+		cmocka_unit_test(test_dirty),
+		cmocka_unit_test(test_table_writes_are_noted),
+		cmocka_unit_test(test_hostile_tables),
+		cmocka_unit_test(test_tables_in_rom),
+		cmocka_unit_test(test_loops),
+		cmocka_unit_test(test_load_pdptes),
+		cmocka_unit_test(test_race),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What counts as a difference between the host CPU and an engine. */
+#include <string.h>
+#include "compare.h"
+
+#define FSW_ES BIT(7)
+
+/* What may differ in the outcome of one case. */
+struct tolerance {
+	uint64_t flags;
+	uint64_t cr2;
+	uint64_t gpr, rsp; /* upper halves that may differ */
+	uint32_t err;
+	bool x87_pointers;
+	bool memory;
+	bool all;
+};
+
+/* Linux hides from its processes which of the kernel's pages are there, from here on. */
+#define LINUX_TASK_END 0x7ffffffff000ull
+
+/* Several accesses, in an order that is the implementation's: which byte of the page faults is too. */
+static bool many_accesses(const ZydisDecodedInstruction *in)
+{
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FRSTOR: case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FLDENV:
+	case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_FXRSTOR:
+	case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
+	case ZYDIS_MNEMONIC_IRET: case ZYDIS_MNEMONIC_IRETD: case ZYDIS_MNEMONIC_IRETQ:
+	case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD: case ZYDIS_MNEMONIC_POPA: case ZYDIS_MNEMONIC_POPAD:
+		return true;
+	default:
+		return in->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+	}
+}
+
+/* A masked store of nothing may fault or not (SDM vol. 2, MASKMOVDQU). */
+static bool stores_nothing(const struct diff_case *c, const struct decoded_insn *d)
+{
+	unsigned bytes = d->i.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ? 8 : 16, n, any = 0;
+	const ZydisDecodedOperand *op = &d->op[0];
+	const uint8_t *mask;
+
+	if (d->i.mnemonic != ZYDIS_MNEMONIC_MASKMOVQ && d->i.mnemonic != ZYDIS_MNEMONIC_MASKMOVDQU &&
+	    d->i.mnemonic != ZYDIS_MNEMONIC_VMASKMOVDQU)
+		return false;
+	/* The second register. */
+	while (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
+		op++;
+	n = (unsigned)ZydisRegisterGetId(op[1].reg.value);
+	mask = bytes == 8 ? c->fpu.st[n & 7] : c->fpu.zmm[n];
+	for (unsigned i = 0; i < bytes; i++)
+		any |= mask[i] & 0x80;
+	return !any;
+}
+
+static void tolerate_insn(const struct compare *cmp, const struct diff_case *c, const struct outcome *native,
+			  struct tolerance *t)
+{
+	struct decoded_insn d;
+
+	if (!c->insn_len || !gen_decode(cmp->catalog, c, &d))
+		return;
+	if (!cmp->strict && d.i.cpu_flags)
+		t->flags |= d.i.cpu_flags->undefined & FL_ARITH;
+	if (native->vector == X86_PF && many_accesses(&d.i)) {
+		t->cr2 = c->mode == MODE_64 ? PAGE_SIZE - 1 : ~0ull;
+		t->memory = true;
+	}
+	/* What was pushed before the fault stays pushed, or not. */
+	if (native->vector == X86_PF && d.i.mnemonic == ZYDIS_MNEMONIC_ENTER)
+		t->memory = true;
+	if (!outcome_completed(c, native) && stores_nothing(c, &d))
+		t->all = true;
+	/* Whether stack or target is looked at first is the implementation's, if both are bad. */
+	if ((native->vector == X86_PF || native->vector == X86_SS) && native->rip == c->rip &&
+	    ((d.i.mnemonic == ZYDIS_MNEMONIC_RET && d.i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) ||
+	     d.i.mnemonic == ZYDIS_MNEMONIC_CALL))
+		t->all = true;
+}
+
+static void tolerate(const struct compare *cmp, const struct diff_case *c, const struct outcome *native,
+		     struct tolerance *t)
+{
+	*t = (struct tolerance){ 0 };
+	if (native->vector == X86_PF && native->cr2 >= LINUX_TASK_END)
+		t->err = PF_P;
+	/* AMD's processors save them only while an exception is pending (APM vol. 2, 11.4.4.3). */
+	t->x87_pointers = !(native->fpu.fsw & FSW_ES);
+	/*
+	 * The upper halves of registers are undefined outside of 64-bit mode (SDM vol. 1, 3.4.1.1); in that of RSP
+	 * Linux's own stack shows after an IRET to a 16-bit stack segment.
+	 */
+	if (c->mode != MODE_64)
+		t->gpr = ~0xffffffffull;
+	if (c->mode != MODE_64 || native->sel[SEG_CS] != SEL_CS64)
+		t->rsp = ~0xffffffffull;
+	/* AMD's processors push RF clear for a fetch beyond the limit of CS. */
+	if (c->sel[SEG_CS] == LDT_SEL(LDT_CODE32) && native->rip + 15 > world_ldt[LDT_CODE32].limit)
+		t->flags |= FL_RF;
+	tolerate_insn(cmp, c, native, t);
+}
+
+struct differences {
+	struct strbuf *why;
+	bool any;
+};
+
+static void differ(struct differences *d, const char *what, int n, uint64_t native, uint64_t subject)
+{
+	d->any = true;
+	if (!d->why)
+		return;
+	strbuf_addf(d->why, "    %s", what);
+	if (n >= 0)
+		strbuf_addf(d->why, "%d", n);
+	strbuf_addf(d->why, ": host %#llx, engine %#llx\n", (unsigned long long)native, (unsigned long long)subject);
+}
+
+#define CHECK(name, n, a, b)                                                     \
+	do {                                                                     \
+		if ((uint64_t)(a) != (uint64_t)(b))                              \
+			differ(d, name, n, a, b);                                \
+	} while (0)
+
+static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					   "r8",  "r9",	 "r10", "r11", "r12", "r13", "r14", "r15" };
+static const char *const seg_names[SEG_COUNT] = { "es", "cs", "ss", "ds", "fs", "gs" };
+
+static void bytes_print(struct strbuf *out, const uint8_t *p, unsigned n)
+{
+	for (unsigned i = n; i-- > 0;)
+		strbuf_addf(out, "%02x%s", p[i], i && i % 8 == 0 ? "_" : "");
+}
+
+static void check_bytes(struct differences *d, const char *what, unsigned n, const uint8_t *a, const uint8_t *b,
+			unsigned len)
+{
+	if (!memcmp(a, b, len))
+		return;
+	d->any = true;
+	if (!d->why)
+		return;
+	strbuf_addf(d->why, "    %s%u: host ", what, n);
+	bytes_print(d->why, a, len);
+	strbuf_addf(d->why, "\n    %*s engine ", (int)strlen(what) + 1, "");
+	bytes_print(d->why, b, len);
+	strbuf_add(d->why, "\n", 1);
+}
+
+static void check_fpu(struct differences *d, const struct x86_fpu *a, const struct x86_fpu *b,
+		      const struct tolerance *t)
+{
+	CHECK("fcw", -1, a->fcw, b->fcw);
+	CHECK("fsw", -1, a->fsw, b->fsw);
+	CHECK("ftw", -1, a->ftw, b->ftw);
+	if (!t->x87_pointers) {
+		CHECK("fop", -1, a->fop, b->fop);
+		CHECK("fip", -1, a->fip, b->fip);
+		CHECK("fdp", -1, a->fdp, b->fdp);
+	}
+	CHECK("mxcsr", -1, a->mxcsr, b->mxcsr);
+	for (unsigned i = 0; i < 8; i++) {
+		check_bytes(d, "st", i, a->st[i], b->st[i], 10);
+		CHECK("k", (int)i, a->k[i], b->k[i]);
+	}
+	if (memcmp(a->zmm, b->zmm, sizeof(a->zmm)))
+		for (unsigned i = 0; i < 32; i++)
+			check_bytes(d, "zmm", i, a->zmm[i], b->zmm[i], 64);
+}
+
+static void check_memory(struct differences *d, const struct outcome *a, const struct outcome *b)
+{
+	unsigned lines = MIN(a->n_lines, b->n_lines);
+
+	CHECK("lines of memory changed", -1, a->n_lines, b->n_lines);
+	CHECK("memory hash", -1, a->mem_hash, b->mem_hash);
+	for (unsigned i = 0; i < MIN(lines, OUTCOME_LINES); i++) {
+		CHECK("changed line ", (int)i, a->line[i].line, b->line[i].line);
+		if (a->line[i].line == b->line[i].line)
+			check_bytes(d, "memory line ", a->line[i].line, a->line[i].data, b->line[i].data, LINE_SIZE);
+	}
+}
+
+static void check_all(struct differences *d, const struct outcome *a, const struct outcome *b,
+		      const struct tolerance *t)
+{
+	CHECK("end (1 trap, 2 hang, 3 death)", -1, a->kind, b->kind);
+	CHECK("exception", -1, a->vector, b->vector);
+	CHECK("error code", -1, a->err & ~t->err, b->err & ~t->err);
+	CHECK("cr2", -1, a->cr2 & ~t->cr2, b->cr2 & ~t->cr2);
+	CHECK("rip", -1, a->rip, b->rip);
+	for (unsigned i = 0; i < 16; i++)
+		if ((a->gpr[i] ^ b->gpr[i]) & ~(i == R_SP ? t->rsp : i < 8 ? t->gpr : 0))
+			differ(d, gpr_names[i], -1, a->gpr[i], b->gpr[i]);
+	CHECK("rflags", -1, a->rflags & ~t->flags, b->rflags & ~t->flags);
+	/* A null selector in DS, ES, FS or GS loses its RPL at the IRET by which Linux comes back (SDM vol. 2). */
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		if (a->sel[i] != b->sel[i] && (a->sel[i] | b->sel[i]) > 3)
+			differ(d, seg_names[i], -1, a->sel[i], b->sel[i]);
+	CHECK("fs base", -1, a->fs_base, b->fs_base);
+	CHECK("gs base", -1, a->gs_base, b->gs_base);
+	check_fpu(d, &a->fpu, &b->fpu, t);
+	if (!t->memory)
+		check_memory(d, a, b);
+}
+
+bool outcomes_agree(const struct compare *cmp, const struct diff_case *c, const struct outcome *native,
+		    const struct outcome *subject, struct strbuf *why)
+{
+	struct differences d = { .why = why };
+	struct tolerance t;
+
+	tolerate(cmp, c, native, &t);
+	if (!t.all)
+		check_all(&d, native, subject, &t);
+	return !d.any;
+}
+
+/* -- Text -------------------------------------------------------------------------------------- */
+
+static void insn_print(const struct compare *cmp, const struct diff_case *c, struct strbuf *out)
+{
+	struct decoded_insn d;
+	ZydisFormatter f;
+	char text[128] = "(does not decode)";
+
+	if (gen_decode(cmp->catalog, c, &d)) {
+		ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
+		ZydisFormatterFormatInstruction(&f, &d.i, d.op, d.i.operand_count_visible, text, sizeof(text),
+						c->rip, NULL);
+	}
+	strbuf_addf(out, "%s\n    bytes", text);
+	for (unsigned i = 0; i < c->code_len; i++)
+		strbuf_addf(out, " %02x", c->code[i]);
+}
+
+void case_print(const struct compare *cmp, const struct diff_case *c, struct strbuf *out)
+{
+	static const char *const modes[CASE_MODES] = { "64-bit", "32-bit", "16-bit" };
+
+	strbuf_addf(out, "%s: ", modes[c->mode]);
+	insn_print(cmp, c, out);
+	strbuf_addf(out, "\n    rip %#llx (linear %#llx) rflags %#llx\n   ", (unsigned long long)c->rip,
+		    (unsigned long long)c->start, (unsigned long long)c->rflags);
+	for (unsigned i = 0; i < 16; i++)
+		if (c->gpr[i])
+			strbuf_addf(out, " %s=%#llx", gpr_names[i], (unsigned long long)c->gpr[i]);
+	strbuf_addf(out, "\n   ");
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		strbuf_addf(out, " %s=%#x", seg_names[i], c->sel[i]);
+	strbuf_addf(out, " fsbase=%#llx gsbase=%#llx\n    mxcsr %#x fcw %#x fsw %#x ftw %#x\n",
+		    (unsigned long long)c->fs_base, (unsigned long long)c->gs_base, c->fpu.mxcsr, c->fpu.fcw,
+		    c->fpu.fsw, c->fpu.ftw);
+	for (unsigned i = 0; i < 8; i++)
+		if (c->fpu.k[i])
+			strbuf_addf(out, "    k%u %#llx\n", i, (unsigned long long)c->fpu.k[i]);
+	for (unsigned i = 0; i < 8; i++)
+		if (c->fpu.st[i][0] || memcmp(c->fpu.st[i], c->fpu.st[i] + 1, 9)) {
+			strbuf_addf(out, "    st%u ", i);
+			bytes_print(out, c->fpu.st[i], 10);
+			strbuf_addf(out, "\n");
+		}
+	for (unsigned i = 0; i < 32; i++)
+		if (c->fpu.zmm[i][0] || memcmp(c->fpu.zmm[i], c->fpu.zmm[i] + 1, 63)) {
+			strbuf_addf(out, "    zmm%u ", i);
+			bytes_print(out, c->fpu.zmm[i], 64);
+			strbuf_addf(out, "\n");
+		}
+	for (unsigned i = 0; i < c->n_patches; i++) {
+		strbuf_addf(out, "    memory %#x: ", c->patch[i].off);
+		bytes_print(out, c->patch_data + c->patch[i].data, MIN(c->patch[i].len, 64));
+		strbuf_addf(out, "\n");
+	}
+}
+
+void outcome_print(const struct diff_case *c, const struct outcome *o, struct strbuf *out)
+{
+	static const char *const kinds[] = { "nothing", "trap", "hang", "death of the process" };
+
+	if (o->kind != OUTCOME_TRAP)
+		strbuf_addf(out, "%s", kinds[o->kind]);
+	else if (outcome_completed(c, o))
+		strbuf_addf(out, "completed, rip %#llx", (unsigned long long)o->rip);
+	else
+		strbuf_addf(out, "exception %u, error code %#x, rip %#llx, cr2 %#llx", o->vector, o->err,
+			    (unsigned long long)o->rip, (unsigned long long)o->cr2);
+}

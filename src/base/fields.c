@@ -84,7 +84,8 @@ static int check_value(const struct state_field *f, const struct record *r, stru
 			       field_bytes(f));
 	for (uint32_t i = 0; f->type == STATE_TYPE_BOOL && i < r->len; i++)
 		if (r->bytes[i] > 1)
-			return err_set(e, EINVAL, "state field %s: %u is not a boolean", f->name, r->bytes[i]);
+			return err_set(e, EINVAL, "state field %s: %u is not a boolean", f->name,
+				       r->bytes[i]);
 	return 0;
 }
 

@@ -15,23 +15,26 @@
 enum { HEADER_SIZE = 36, HEADER_LENGTH = 4, HEADER_CHECKSUM = 9, TABLE_ALIGN = 64 };
 
 /* RSDP, 5.2.5.3 */
-enum { RSDP_SIZE = 36, RSDP_V1_SIZE = 20, RSDP_CHECKSUM = 8, RSDP_OEM = 9, RSDP_REVISION = 15, RSDP_LENGTH = 20,
-       RSDP_XSDT = 24, RSDP_EXT_CHECKSUM = 32 };
+enum {
+	RSDP_SIZE = 36, RSDP_V1_SIZE = 20, RSDP_CHECKSUM = 8, RSDP_OEM = 9, RSDP_REVISION = 15,
+	RSDP_LENGTH = 20, RSDP_XSDT = 24, RSDP_EXT_CHECKSUM = 32,
+};
 
 /* FADT, table 5.9 */
 enum {
 	FADT_SIZE = 276, FADT_REVISION = 6, FADT_MINOR = 4,
-	FADT_FACS = 36, FADT_DSDT = 40, FADT_PROFILE = 45, FADT_SCI_INT = 46, FADT_PM1A_EVT = 56, FADT_PM1A_CNT = 64,
-	FADT_PM_TMR = 76, FADT_GPE0 = 80, FADT_PM1_EVT_LEN = 88, FADT_PM1_CNT_LEN = 89, FADT_PM_TMR_LEN = 91,
-	FADT_GPE0_LEN = 92, FADT_P_LVL2_LAT = 96, FADT_P_LVL3_LAT = 98, FADT_CENTURY = 108, FADT_IAPC_BOOT_ARCH = 109,
-	FADT_FLAGS = 112, FADT_RESET_REG = 116, FADT_RESET_VALUE = 128, FADT_MINOR_VERSION = 131, FADT_X_DSDT = 140,
+	FADT_FACS = 36, FADT_DSDT = 40, FADT_PROFILE = 45, FADT_SCI_INT = 46, FADT_PM1A_EVT = 56,
+	FADT_PM1A_CNT = 64, FADT_PM_TMR = 76, FADT_GPE0 = 80, FADT_PM1_EVT_LEN = 88,
+	FADT_PM1_CNT_LEN = 89, FADT_PM_TMR_LEN = 91, FADT_GPE0_LEN = 92, FADT_P_LVL2_LAT = 96,
+	FADT_P_LVL3_LAT = 98, FADT_CENTURY = 108, FADT_IAPC_BOOT_ARCH = 109, FADT_FLAGS = 112,
+	FADT_RESET_REG = 116, FADT_RESET_VALUE = 128, FADT_MINOR_VERSION = 131, FADT_X_DSDT = 140,
 	FADT_X_PM1A_EVT = 148, FADT_X_PM1A_CNT = 172, FADT_X_PM_TMR = 208, FADT_X_GPE0 = 220,
 
 	PROFILE_DESKTOP = 1, PM1_EVT_LEN = 4, PM1_CNT_LEN = 2, PM_TMR_LEN = 4,
 	LATENCY_NO_C2 = 101, LATENCY_NO_C3 = 1001, CMOS_CENTURY = 0x32,
 	ARCH_LEGACY_DEVICES = 1, ARCH_8042 = 2, ARCH_NO_VGA = 4, ARCH_NO_CMOS_RTC = 0x20,
 	F_WBINVD = 1 << 0, F_PROC_C1 = 1 << 2, F_NO_FIXED_PWR_BUTTON = 1 << 4, F_NO_FIXED_SLP_BUTTON = 1 << 5,
-	F_TMR_VAL_EXT = 1 << 8, F_RESET_REG_SUP = 1 << 10,
+	F_NO_FIXED_RTC_WAKE = 1 << 6, F_TMR_VAL_EXT = 1 << 8, F_RESET_REG_SUP = 1 << 10,
 };
 
 /* Generic address structure, 5.2.3.2 */
@@ -40,8 +43,11 @@ enum { GAS_SIZE = 12, GAS_IO = 1, GAS_BYTE = 1, GAS_WORD = 2, GAS_DWORD = 3 };
 enum { FACS_SIZE = 64, FACS_VERSION = 2 };
 
 /* MADT, 5.2.12 */
-enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4, MADT_X2APIC = 9, MADT_X2APIC_NMI = 10,
-       MADT_PCAT_COMPAT = 1, MADT_ENABLED = 1, MADT_MAX_LAPIC_ID = 254, ALL_PROCESSORS = 0xff };
+enum {
+	MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4, MADT_X2APIC = 9,
+	MADT_X2APIC_NMI = 10, MADT_PCAT_COMPAT = 1, MADT_ENABLED = 1, MADT_MAX_LAPIC_ID = 254,
+	ALL_PROCESSORS = 0xff,
+};
 
 static uint8_t checksum(const void *p, size_t len)
 {
@@ -100,7 +106,8 @@ static void put_gas(uint8_t *gas, uint16_t port, uint8_t bytes, uint8_t access)
 
 static uint32_t fadt_flags(const struct acpi_platform *c)
 {
-	return F_WBINVD | F_PROC_C1 | F_NO_FIXED_SLP_BUTTON | (c->power_button ? 0 : F_NO_FIXED_PWR_BUTTON) |
+	return F_WBINVD | F_PROC_C1 | F_NO_FIXED_SLP_BUTTON | F_NO_FIXED_RTC_WAKE |
+	       (c->power_button ? 0 : F_NO_FIXED_PWR_BUTTON) |
 	       (c->pm_timer_32bit ? F_TMR_VAL_EXT : 0) | (c->reset_port ? F_RESET_REG_SUP : 0);
 }
 
@@ -159,7 +166,8 @@ static void add_processors(const struct acpi_platform *c, struct strbuf *out)
 
 	for (unsigned id = 0; id < c->cpus; id++) {
 		if (id <= MADT_MAX_LAPIC_ID) {
-			const uint8_t e[8] = { MADT_LAPIC, sizeof(e), (uint8_t)id, (uint8_t)id, MADT_ENABLED };
+			const uint8_t e[8] = { MADT_LAPIC, sizeof(e), (uint8_t)id, (uint8_t)id,
+					       MADT_ENABLED };
 
 			strbuf_add(out, e, sizeof(e));
 		} else {
@@ -174,7 +182,9 @@ static void add_processors(const struct acpi_platform *c, struct strbuf *out)
 	/* LINT1 is NMI on every processor, as PC firmware has it. */
 	strbuf_add(out, (const uint8_t[]){ MADT_LAPIC_NMI, 6, ALL_PROCESSORS, 0, 0, 1 }, 6);
 	if (wide)
-		strbuf_add(out, (const uint8_t[]){ MADT_X2APIC_NMI, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0 }, 12);
+		strbuf_add(out,
+			   (const uint8_t[]){ MADT_X2APIC_NMI, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0 },
+			   12);
 }
 
 static void add_override(struct strbuf *out, uint8_t irq, uint32_t gsi, uint16_t flags)
@@ -231,17 +241,23 @@ static void fill_rsdp(char *r, uint64_t xsdt)
 static int check_platform(const struct acpi_platform *c, struct err *e)
 {
 	if (!c->cpus || c->n_uarts > ACPI_MAX_UARTS || c->n_overrides > ACPI_MAX_OVERRIDES || c->s5_type > 7)
-		return err_set(e, EINVAL, "ACPI tables: %u processors, %u serial ports, %u overrides or sleep type %u: not possible",
+		return err_set(e, EINVAL,
+			       "ACPI tables: %u processors, %u serial ports, %u overrides or sleep type %u: "
+			       "not possible",
 			       c->cpus, c->n_uarts, c->n_overrides, c->s5_type);
 	if (!c->pm1_evt_port || !c->pm1_cnt_port || c->sci_irq > 15 || c->rtc_irq > 15 ||
 	    c->keyboard_irq > 15 || c->mouse_irq > 15)
-		return err_set(e, EINVAL, "ACPI tables: no power management registers, or an interrupt beyond 15");
+		return err_set(e, EINVAL,
+			       "ACPI tables: no power management registers, or an interrupt beyond 15");
 	for (unsigned i = 0; i < c->n_uarts; i++)
 		if (c->uart[i].irq > 15)
-			return err_set(e, EINVAL, "ACPI tables: serial port with interrupt %u", c->uart[i].irq);
+			return err_set(e, EINVAL, "ACPI tables: serial port with interrupt %u",
+				       c->uart[i].irq);
 	if (c->pci_mmio.base + c->pci_mmio.size > 4 * GiB || c->pci_mmio.base > 4 * GiB ||
 	    (c->has_pci && (c->pci_config_port < 1 || c->pci_config_port > UINT16_MAX - 8)))
-		return err_set(e, EINVAL, "ACPI tables: the PCI memory window is not below 4 GiB, or there is no configuration port");
+		return err_set(e, EINVAL,
+			       "ACPI tables: the PCI memory window is not below 4 GiB, or there is no "
+			       "configuration port");
 	return 0;
 }
 

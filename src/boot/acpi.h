@@ -39,7 +39,7 @@ struct acpi_platform {
 	uint8_t ioapic_id;
 	uint32_t ioapic_gsi_base;
 	bool has_8259;         /* PC-AT dual 8259 pair present */
-	struct acpi_override overrides[ACPI_MAX_OVERRIDES]; /* the SCI's is derived from sci_irq if it is not here */
+	struct acpi_override overrides[ACPI_MAX_OVERRIDES]; /* one for sci_irq is added if it is not here */
 	unsigned n_overrides;
 
 	uint8_t sci_irq;       /* level, active high unless an override says otherwise */
@@ -71,14 +71,13 @@ struct acpi_platform {
 	struct acpi_window vga;   /* legacy graphics memory, passed on by the host bridge; optional */
 	struct acpi_window pci_mmio;   /* below 4 GiB */
 	struct acpi_window pci_mmio64; /* above RAM; optional */
-	uint8_t pci_gsi[4];            /* INTx of slot s, pin p (0: INTA) goes to pci_gsi[(s + p) & 3], level, active high... */
-	bool pci_active_low;           /* ... or active low */
+	uint8_t pci_gsi[4];            /* INTx of slot s, pin p (0: INTA) goes to pci_gsi[(s + p) & 3] */
 };
 
 /*
  * Build RSDP (revision 2), XSDT, FADT, FACS, MADT and DSDT as they must stand at guest-physical
- * `base` (a multiple of 64), into out, which must be empty; the RSDP comes first. Errors: -EINVAL when a field makes
- * no sense, -E2BIG when the tables exceed max bytes.
+ * `base` (a multiple of 64), into out, which must be empty; the RSDP comes first. Errors: -EINVAL when a
+ * field makes no sense, -E2BIG when the tables exceed max bytes.
  */
 int acpi_build(const struct acpi_platform *c, uint64_t base, uint64_t max, struct strbuf *out, struct err *e);
 

@@ -7,8 +7,9 @@
 #include "boot/aml.h"
 
 enum {
-	OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c, OP_QWORD = 0x0e,
-	OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12, OP_EXT = 0x5b, EXT_DEVICE = 0x82,
+	OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b,
+	OP_DWORD = 0x0c, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12,
+	OP_EXT = 0x5b, EXT_DEVICE = 0x82,
 };
 
 static void put8(struct strbuf *sb, uint8_t v)
@@ -58,9 +59,13 @@ static void open_length(struct aml *a)
  */
 static unsigned encode_length(uint8_t b[4], size_t contents)
 {
-	unsigned extra = contents + 1 < 0x40 ? 0 : contents + 2 < 0x1000 ? 1 : contents + 3 < 0x100000 ? 2 : 3;
-	size_t len = contents + extra + 1;
+	unsigned extra = 0;
+	size_t len;
 
+	/* One byte holds 6 bits, two 12, three 20. */
+	if (contents + 1 >= 1u << 6)
+		extra = contents + 2 < 1u << 12 ? 1 : contents + 3 < 1u << 20 ? 2 : 3;
+	len = contents + extra + 1;
 	b[0] = (uint8_t)(extra ? extra << 6 | (len & 0xf) : len);
 	for (unsigned i = 0; i < extra; i++)
 		b[1 + i] = (uint8_t)(len >> (4 + 8 * i));

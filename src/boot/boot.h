@@ -30,7 +30,7 @@ enum boot_format { BOOT_LINUX64, BOOT_LINUX32, BOOT_PVH, BOOT_MULTIBOOT };
 
 struct boot_config {
 	struct boot_blob kernel;
-	const struct boot_blob *initrds; /* Linux: concatenated, each padded to 4 bytes; else one module each */
+	const struct boot_blob *initrds; /* Linux: joined, each padded to 4 bytes; else one module each */
 	unsigned n_initrds;
 	const char *cmdline;             /* NULL: empty */
 	enum boot_mode mode;
@@ -39,7 +39,7 @@ struct boot_config {
 	 * own decompressor would (unless cmdline has the word nokaslr); 0 leaves it where it was linked.
 	 */
 	uint64_t kaslr_seed;
-	const void *rng_seed;            /* entropy for the guest's generator (Linux setup_data); NULL: none */
+	const void *rng_seed;            /* entropy for the guest's generator (Linux); NULL: none */
 	size_t rng_seed_len;             /* at most BOOT_RNG_SEED_MAX */
 	const struct acpi_platform *acpi;  /* NULL: no tables */
 	const struct e820_entry *reserved; /* ranges outside of RAM to report besides RAM */
@@ -66,7 +66,8 @@ struct boot_info {
  * compressed as a whole (gzip, xz, lzma, zstd, lz4). Writes into ram (which need not be zero: a reboot)
  * and sets all of *cpu (x86_reset() first) to the entry state. info may be NULL.
  * Errors: -ENOEXEC for a file that is no such kernel, -EINVAL for one that is damaged or options
- * that can't be served, -ENOMEM when RAM is too small; e names the file and what to do.
+ * that can't be served, -EFBIG or -E2BIG for what is too large for its place, -ENOMEM when RAM is
+ * too small; e names the file and what to do.
  * On error the contents of ram and *cpu are unspecified.
  */
 int boot_load(const struct boot_config *c, struct ram *ram, struct x86_state *cpu, struct boot_info *info,

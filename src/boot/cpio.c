@@ -28,8 +28,8 @@ static void entry(struct strbuf *out, const char *name, struct cpio_meta m, cons
 	unsigned name_size = (unsigned)strlen(name) + 1;
 	unsigned ino = (unsigned)(out->len / 4) + 1;
 
-	strbuf_addf(out, CPIO_MAGIC "%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", ino, m.mode, 0, 0, 1, 0,
-		    (unsigned)len, 0, 0, m.rdev_major, m.rdev_minor, name_size, 0);
+	strbuf_addf(out, CPIO_MAGIC "%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", ino, m.mode, 0, 0,
+		    1, 0, (unsigned)len, 0, 0, m.rdev_major, m.rdev_minor, name_size, 0);
 	strbuf_add(out, name, name_size);
 	pad(out, 4);
 	if (len)

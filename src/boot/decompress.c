@@ -178,7 +178,8 @@ int decompress(const void *data, size_t len, size_t max, struct decompressed *ou
 		return err_set(e, EINVAL, "the %s data claims to be empty", c->name);
 	/* Untouched pages of it cost nothing, so there is no need to know the size in advance. */
 	out->map_len = max;
-	out->data = mmap(NULL, max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	out->data =
+		mmap(NULL, max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (out->data == MAP_FAILED) {
 		out->data = NULL;
 		return err_set(e, ENOMEM, "no memory to undo the %s compression into", c->name);

@@ -99,13 +99,14 @@ static void add_isa_devices(struct aml *a, const struct acpi_platform *p)
 	static const char uart_names[ACPI_MAX_UARTS][5] = { "COM1", "COM2", "COM3", "COM4" };
 
 	for (unsigned i = 0; i < p->n_uarts; i++)
-		add_isa(a, &(struct isa_device){ uart_names[i], "PNP0501", i + 1, .port = p->uart[i].port, .len = 8,
-						 .irq = p->uart[i].irq });
+		add_isa(a, &(struct isa_device){ uart_names[i], "PNP0501", i + 1, .port = p->uart[i].port,
+						 .len = 8, .irq = p->uart[i].irq });
 	if (p->rtc_port)
-		add_isa(a, &(struct isa_device){ "RTC_", "PNP0B00", 0, .port = p->rtc_port, .len = 2, .irq = p->rtc_irq });
+		add_isa(a, &(struct isa_device){ "RTC_", "PNP0B00", 0, .port = p->rtc_port, .len = 2,
+						 .irq = p->rtc_irq });
 	if (p->keyboard_irq)
-		add_isa(a, &(struct isa_device){ "KBD_", "PNP0303", 0, p->i8042_data_port, p->i8042_cmd_port, 1, 1,
-						 p->keyboard_irq });
+		add_isa(a, &(struct isa_device){ "KBD_", "PNP0303", 0, p->i8042_data_port, p->i8042_cmd_port,
+						 1, 1, p->keyboard_irq });
 	if (p->mouse_irq)
 		add_isa(a, &(struct isa_device){ "MOU_", "PNP0F13", 0, .irq = p->mouse_irq });
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Parses ELF kernels of either class, with every offset checked against the file, and loads their segments. */
+/* Parses ELF kernels, with every offset checked against the file, and loads their segments. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -25,14 +25,14 @@ bool elf_detect(const struct boot_blob *k)
 	return k->len >= 4 && !memcmp(k->data, "\177ELF", 4);
 }
 
-const char *elf_machine_name(unsigned machine)
+static const char *machine_name(unsigned machine)
 {
 	static const struct {
 		uint16_t machine;
 		const char *name;
-	} names[] = { { 2, "SPARC" }, { 4, "m68k" }, { 8, "MIPS" }, { 20, "PowerPC" }, { 21, "PowerPC64" }, { 22, "s390" },
-		      { 40, "ARM" }, { 43, "SPARC64" }, { 50, "Itanium" }, { 183, "ARM64" }, { 243, "RISC-V" },
-		      { 258, "LoongArch" } };
+	} names[] = { { 2, "SPARC" },	   { 4, "m68k" },    { 8, "MIPS" },	{ 20, "PowerPC" },
+		      { 21, "PowerPC64" }, { 22, "s390" },   { 40, "ARM" },	{ 43, "SPARC64" },
+		      { 50, "Itanium" },   { 183, "ARM64" }, { 243, "RISC-V" }, { 258, "LoongArch" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (names[i].machine == machine)
@@ -51,18 +51,23 @@ static int check_ident(const struct boot_blob *f, struct err *e)
 	unsigned type, machine;
 
 	if (f->len < layout32.header_size || (d[EI_CLASS] == CLASS64 && f->len < layout64.header_size))
-		return err_set(e, EINVAL, "kernel %s: cut short: %zu bytes are less than an ELF header", f->name, f->len);
+		return err_set(e, EINVAL, "kernel %s: cut short: %zu bytes are less than an ELF header",
+			       f->name, f->len);
 	if (d[EI_DATA] != DATA_LITTLE)
-		return err_set(e, ENOEXEC, "kernel %s: a big-endian ELF file; this machine runs x86 kernels", f->name);
+		return err_set(e, ENOEXEC, "kernel %s: a big-endian ELF file; this machine runs x86 kernels",
+			       f->name);
 	machine = get_le16(d + E_MACHINE);
 	if (machine != EM_386 && machine != EM_X86_64)
-		return err_set(e, ENOEXEC, "kernel %s: an ELF file for %s (machine %u); this machine runs x86 kernels", f->name,
-			       elf_machine_name(machine), machine);
+		return err_set(e, ENOEXEC,
+			       "kernel %s: an ELF file for %s (machine %u); this machine runs x86 kernels",
+			       f->name, machine_name(machine), machine);
 	if (d[EI_CLASS] != CLASS32 && d[EI_CLASS] != CLASS64)
 		return err_set(e, EINVAL, "kernel %s: damaged ELF header: class %u", f->name, d[EI_CLASS]);
 	type = get_le16(d + E_TYPE);
 	if (type != ET_EXEC && type != ET_DYN)
-		return err_set(e, ENOEXEC, "kernel %s: an ELF file, but no executable (type %u): is it an object file or a core dump?",
+		return err_set(e, ENOEXEC,
+			       "kernel %s: an ELF file, but no executable (type %u): is it an object file or "
+			       "a core dump?",
 			       f->name, type);
 	return 0;
 }
@@ -83,10 +88,14 @@ static int parse_segment(struct elf *elf, const struct elf_layout *lay, const ui
 	if (s->type != ELF_PT_LOAD && s->type != ELF_PT_NOTE)
 		return 0;
 	if (s->offset > elf->file->len || s->filesz > elf->file->len - s->offset)
-		return err_set(e, EINVAL, "kernel %s: cut short or damaged: a segment has %" PRIu64 " bytes at offset %" PRIu64
-			       ", the file is %zu bytes", elf->file->name, s->filesz, s->offset, elf->file->len);
+		return err_set(e, EINVAL,
+			       "kernel %s: cut short or damaged: a segment has %" PRIu64
+			       " bytes at offset %" PRIu64 ", the file is %zu bytes",
+			       elf->file->name, s->filesz, s->offset, elf->file->len);
 	if (s->type == ELF_PT_LOAD && s->memsz < s->filesz)
-		return err_set(e, EINVAL, "kernel %s: damaged: a segment is smaller in memory than in the file", elf->file->name);
+		return err_set(e, EINVAL,
+			       "kernel %s: damaged: a segment is smaller in memory than in the file",
+			       elf->file->name);
 	elf->end = MAX(elf->end, s->offset + s->filesz);
 	elf->n++;
 	return 0;
@@ -109,10 +118,12 @@ int elf_parse(struct elf *elf, const struct boot_blob *file, struct err *e)
 	phentsize = get_le16(d + lay->phentsize);
 	phnum = get_le16(d + lay->phentsize + 2);
 	if (!phnum || phnum > ELF_MAX_SEGMENTS || phentsize < lay->ph_size)
-		return err_set(e, EINVAL, "kernel %s: damaged ELF header: %u program headers of %u bytes", file->name, phnum,
-			       phentsize);
+		return err_set(e, EINVAL, "kernel %s: damaged ELF header: %u program headers of %u bytes",
+			       file->name, phnum, phentsize);
 	if (phoff > file->len || (uint64_t)phnum * phentsize > file->len - phoff)
-		return err_set(e, EINVAL, "kernel %s: cut short: its program headers are beyond the end of the file", file->name);
+		return err_set(e, EINVAL,
+			       "kernel %s: cut short: its program headers are beyond the end of the file",
+			       file->name);
 	elf->end = phoff + (uint64_t)phnum * phentsize;
 	for (unsigned i = 0; i < phnum && !rc; i++)
 		rc = parse_segment(elf, lay, d + phoff + (uint64_t)i * phentsize, e);
@@ -137,9 +148,11 @@ static int load_segment(struct loader *l, const struct elf *elf, const struct el
 			       ", where the guest with its %llu MiB has none: try more --memory",
 			       l->kernel.name, s->paddr, s->paddr + s->memsz, ram_size(l->ram) / MiB);
 	if (overlaps(s, LOW_BEGIN, LOW_END) || overlaps(s, E820_EBDA_BASE, E820_BIOS_END))
-		return err_set(e, EINVAL, "kernel %s: it wants to be at %#" PRIx64
-			       ", where the boot information and firmware tables are: link it to 1 MiB or higher",
-			       l->kernel.name, s->paddr);
+		return err_set(
+			e, EINVAL,
+			"kernel %s: it wants to be at %#" PRIx64
+			", where the boot information and firmware tables are: link it to 1 MiB or higher",
+			l->kernel.name, s->paddr);
 	load_bytes(l, s->paddr, (const uint8_t *)elf->file->data + s->offset, s->filesz);
 	load_zeroes(l, s->paddr + s->filesz, s->memsz - s->filesz);
 	return 0;
@@ -189,9 +202,9 @@ uint64_t elf_entry_phys(const struct elf *elf)
 	return elf->entry;
 }
 
-/* One note at off of a segment; 0: no further one. Sizes are rounded up to 4, as all known kernels have it. */
-static uint64_t next_note(const uint8_t *seg, uint64_t size, uint64_t off, const uint8_t **name, const uint8_t **desc,
-			  uint32_t *name_len, uint32_t *desc_len, uint32_t *type)
+/* One note at off of a segment; 0: no further one. Sizes are rounded up to 4, as known kernels have it. */
+static uint64_t next_note(const uint8_t *seg, uint64_t size, uint64_t off, const uint8_t **name,
+			  const uint8_t **desc, uint32_t *name_len, uint32_t *desc_len, uint32_t *type)
 {
 	enum { NOTE_HEADER = 12 };
 	uint64_t name_size, desc_size;

@@ -47,7 +47,4 @@ uint64_t elf_entry_phys(const struct elf *elf);
 /* Find a note; its descriptor and the length of that, or NULL. */
 const uint8_t *elf_note(const struct elf *elf, const char *owner, uint32_t type, uint32_t *len);
 
-/* A name for people of an ELF machine number. */
-const char *elf_machine_name(unsigned machine);
-
 #endif

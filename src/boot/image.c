@@ -94,7 +94,8 @@ int load_initrds(struct loader *l, uint64_t limit, bool above_4g, unsigned align
 		return 0;
 	pos = initrd_place(l, size, limit, above_4g);
 	if (!pos)
-		return err_set(e, ENOMEM, "initrd %s: %llu KiB do not fit into the guest's %llu MiB of memory "
+		return err_set(e, ENOMEM,
+			       "initrd %s: %llu KiB do not fit into the guest's %llu MiB of memory "
 			       "beside the kernel: give it more with --memory",
 			       c->initrds[0].name, (size + KiB - 1) / KiB, ram_size(l->ram) / MiB);
 	l->info.initrd_start = pos;
@@ -126,7 +127,8 @@ static void entry_segments(struct loader *l, bool long_mode)
 	load_bytes(l, LOW_GDT, gdt, sizeof(gdt));
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		s->seg[i] = data;
-	s->seg[SEG_CS] = (struct x86_seg){ BOOT_CS, flat | SEG_CODE | (long_mode ? SEG_L : SEG_DB), UINT32_MAX, 0 };
+	s->seg[SEG_CS] =
+		(struct x86_seg){ BOOT_CS, flat | SEG_CODE | (long_mode ? SEG_L : SEG_DB), UINT32_MAX, 0 };
 	s->gdtr = (struct x86_dtable){ LOW_GDT, sizeof(gdt) - 1 };
 	s->idtr = (struct x86_dtable){ 0, 0 };
 	s->rflags = FL_1;
@@ -214,10 +216,14 @@ static int unknown_format(const struct boot_blob *k, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(other_files); i++)
 		if (k->len >= (size_t)other_files[i].offset + other_files[i].len &&
-		    !memcmp((const char *)k->data + other_files[i].offset, other_files[i].magic, other_files[i].len))
+		    !memcmp((const char *)k->data + other_files[i].offset, other_files[i].magic,
+			    other_files[i].len))
 			return err_set(e, ENOEXEC, "kernel %s: this is %s", k->name, other_files[i].what);
-	return err_set(e, ENOEXEC, "kernel %s: not a kernel that can be booted: "
-		       "needed is a Linux bzImage (vmlinuz), an ELF file with a PVH note, or a Multiboot kernel", k->name);
+	return err_set(
+		e, ENOEXEC,
+		"kernel %s: not a kernel that can be booted: "
+		"needed is a Linux bzImage (vmlinuz), an ELF file with a PVH note, or a Multiboot kernel",
+		k->name);
 }
 
 static int load_kernel(struct loader *l, struct err *e)
@@ -238,8 +244,10 @@ static int load_kernel(struct loader *l, struct err *e)
 		if (note && len >= 4)
 			return pvh_load(l, &elf, get_le32(note), e);
 		if (header < 0)
-			return err_set(e, ENOEXEC, "kernel %s: an ELF file without a PVH note or Multiboot header: "
-				       "for Linux, use the bzImage, or enable CONFIG_PVH", l->kernel.name);
+			return err_set(e, ENOEXEC,
+				       "kernel %s: an ELF file without a PVH note or Multiboot header: "
+				       "for Linux, use the bzImage, or enable CONFIG_PVH",
+				       l->kernel.name);
 	}
 	if (header >= 0)
 		return multiboot_load(l, (uint32_t)header, e);
@@ -272,7 +280,8 @@ int boot_load(const struct boot_config *c, struct ram *ram, struct x86_state *cp
 	if (rc)
 		return rc;
 	if (decompress_name(c->kernel.data, c->kernel.len)) {
-		rc = decompress(c->kernel.data, c->kernel.len, MIN(ram_size(ram), KERNEL_MAX_SIZE), &whole, e);
+		rc = decompress(c->kernel.data, c->kernel.len, MIN(ram_size(ram), KERNEL_MAX_SIZE), &whole,
+				e);
 		if (rc)
 			return err_prefix(e, rc, "kernel %s", c->kernel.name);
 		l.info.compression = decompress_name(c->kernel.data, c->kernel.len);

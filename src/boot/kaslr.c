@@ -55,7 +55,8 @@ static uint64_t pick_offset(uint64_t link_address, const struct linux_kaslr *k)
 	return slots ? (1 + k->seed % slots) * k->align : 0;
 }
 
-static int relocate(struct loader *l, const struct elf *elf, enum reloc_kind kind, uint32_t word, uint64_t offset)
+static int relocate(struct loader *l, const struct elf *elf, enum reloc_kind kind, uint32_t word,
+		    uint64_t offset)
 {
 	uint64_t gpa = (uint64_t)(int64_t)(int32_t)word - KERNEL_MAP;
 	uint8_t *p;
@@ -72,7 +73,8 @@ static int relocate(struct loader *l, const struct elf *elf, enum reloc_kind kin
 	return 0;
 }
 
-int linux_randomize(struct loader *l, const struct elf *elf, const struct linux_kaslr *k, uint64_t *offset, struct err *e)
+int linux_randomize(struct loader *l, const struct elf *elf, const struct linux_kaslr *k, uint64_t *offset,
+		    struct err *e)
 {
 	static const enum reloc_kind order_2[] = { RELOC_64, RELOC_32 };
 	static const enum reloc_kind order_3[] = { RELOC_64, RELOC_INVERSE_32, RELOC_32 };
@@ -96,8 +98,10 @@ int linux_randomize(struct loader *l, const struct elf *elf, const struct linux_
 		if (!word)
 			group++;
 		else if (relocate(l, elf, order[group], word, *offset))
-			return err_set(e, EINVAL, "kernel %s: damaged: its relocation table names %#x, which is outside of it",
-				       l->kernel.name, word);
+			return err_set(
+				e, EINVAL,
+				"kernel %s: damaged: its relocation table names %#x, which is outside of it",
+				l->kernel.name, word);
 	}
 	return 0;
 }

@@ -21,11 +21,13 @@
 /* Setup header: offsets in the file and, the same, in boot_params. */
 enum {
 	HDR_SETUP_SECTS = 0x1f1, HDR_SYSSIZE = 0x1f4, HDR_VID_MODE = 0x1fa, HDR_BOOT_FLAG = 0x1fe,
-	HDR_JUMP_LEN = 0x201, HDR_MAGIC = 0x202, HDR_VERSION = 0x206, HDR_LOADER = 0x210, HDR_LOADFLAGS = 0x211,
-	HDR_CODE32_START = 0x214, HDR_RAMDISK_IMAGE = 0x218, HDR_RAMDISK_SIZE = 0x21c, HDR_CMD_LINE_PTR = 0x228,
-	HDR_INITRD_ADDR_MAX = 0x22c, HDR_KERNEL_ALIGNMENT = 0x230, HDR_RELOCATABLE = 0x234, HDR_XLOADFLAGS = 0x236,
-	HDR_CMDLINE_SIZE = 0x238, HDR_PAYLOAD_OFFSET = 0x248, HDR_PAYLOAD_LENGTH = 0x24c, HDR_SETUP_DATA = 0x250,
-	HDR_PREF_ADDRESS = 0x258, HDR_INIT_SIZE = 0x260, HDR_FIXED_END = 0x268,
+	HDR_JUMP_LEN = 0x201, HDR_MAGIC = 0x202, HDR_VERSION = 0x206, HDR_LOADER = 0x210,
+	HDR_LOADFLAGS = 0x211, HDR_CODE32_START = 0x214, HDR_RAMDISK_IMAGE = 0x218,
+	HDR_RAMDISK_SIZE = 0x21c, HDR_CMD_LINE_PTR = 0x228, HDR_INITRD_ADDR_MAX = 0x22c,
+	HDR_KERNEL_ALIGNMENT = 0x230, HDR_RELOCATABLE = 0x234, HDR_XLOADFLAGS = 0x236,
+	HDR_CMDLINE_SIZE = 0x238, HDR_PAYLOAD_OFFSET = 0x248, HDR_PAYLOAD_LENGTH = 0x24c,
+	HDR_SETUP_DATA = 0x250, HDR_PREF_ADDRESS = 0x258, HDR_INIT_SIZE = 0x260,
+	HDR_FIXED_END = 0x268,
 	HDR_MAX_END = 0x290, /* where boot_params goes on with other fields */
 };
 
@@ -63,7 +65,8 @@ bool linux_detect(const struct boot_blob *k)
 {
 	const uint8_t *d = k->data;
 
-	return k->len >= HDR_MAGIC + 4 && get_le16(d + HDR_BOOT_FLAG) == BOOT_FLAG && get_le32(d + HDR_MAGIC) == MAGIC_HDRS;
+	return k->len >= HDR_MAGIC + 4 && get_le16(d + HDR_BOOT_FLAG) == BOOT_FLAG &&
+	       get_le32(d + HDR_MAGIC) == MAGIC_HDRS;
 }
 
 static int parse_versions(const struct boot_blob *k, struct linux_image *img, struct err *e)
@@ -71,14 +74,19 @@ static int parse_versions(const struct boot_blob *k, struct linux_image *img, st
 	const uint8_t *d = k->data;
 
 	if (k->len < HDR_FIXED_END)
-		return err_set(e, EINVAL, "kernel %s: cut short: %zu bytes do not hold a setup header", k->name, k->len);
+		return err_set(e, EINVAL, "kernel %s: cut short: %zu bytes do not hold a setup header",
+			       k->name, k->len);
 	img->hdr = d;
 	img->version = get_le16(d + HDR_VERSION);
 	if (img->version < PROTOCOL_2_06)
-		return err_set(e, ENOEXEC, "kernel %s: its boot protocol %u.%02u is too old: needed is 2.06 (Linux 2.6.22) or later",
+		return err_set(e, ENOEXEC,
+			       "kernel %s: its boot protocol %u.%02u is too old: needed is 2.06 (Linux "
+			       "2.6.22) or later",
 			       k->name, img->version >> 8, img->version & 0xff);
 	if (!(d[HDR_LOADFLAGS] & LOADED_HIGH))
-		return err_set(e, ENOEXEC, "kernel %s: a zImage, which must be loaded below 1 MiB: use a bzImage", k->name);
+		return err_set(e, ENOEXEC,
+			       "kernel %s: a zImage, which must be loaded below 1 MiB: use a bzImage",
+			       k->name);
 	if (img->version >= PROTOCOL_2_12) {
 		img->is_64 = get_le16(d + HDR_XLOADFLAGS) & XLF_KERNEL_64;
 		img->above_4g = get_le16(d + HDR_XLOADFLAGS) & XLF_CAN_BE_LOADED_ABOVE_4G;
@@ -95,8 +103,11 @@ static int parse_image(const struct boot_blob *k, struct linux_image *img, struc
 
 	/* The size is in 16-byte units, and the file need not be padded to one. */
 	if (k->len <= setup || size > ALIGN_UP(k->len - setup, SYSSIZE_UNIT))
-		return err_set(e, EINVAL, "kernel %s: cut short: its header declares %" PRIu64 " bytes, the file is %zu: "
-			       "fetch it again", k->name, setup + size, k->len);
+		return err_set(e, EINVAL,
+			       "kernel %s: cut short: its header declares %" PRIu64
+			       " bytes, the file is %zu: "
+			       "fetch it again",
+			       k->name, setup + size, k->len);
 	img->code = d + setup;
 	img->code_size = size ? MIN(size, k->len - setup) : k->len - setup;
 	img->relocatable = d[HDR_RELOCATABLE];
@@ -112,8 +123,10 @@ static int parse_image(const struct boot_blob *k, struct linux_image *img, struc
 	if (img->version < PROTOCOL_2_08 || !len)
 		return 0;
 	if (off > img->code_size || len > img->code_size - off)
-		return err_set(e, EINVAL, "kernel %s: damaged setup header: its payload (%" PRIu64 " bytes at %" PRIu64
-			       ") is beyond its end", k->name, len, off);
+		return err_set(e, EINVAL,
+			       "kernel %s: damaged setup header: its payload (%" PRIu64 " bytes at %" PRIu64
+			       ") is beyond its end",
+			       k->name, len, off);
 	img->payload = img->code + off;
 	img->payload_len = len;
 	return 0;
@@ -135,8 +148,10 @@ static int load_setup(struct loader *l, const struct linux_image *img, struct er
 
 	/* A kernel that is not relocatable moves itself to its preferred address. */
 	if (at < 1 * MiB || at >= 4 * GiB || img->pref_address >= 4 * GiB)
-		return err_set(e, EINVAL, "kernel %s: damaged setup header: it wants to be loaded at %#" PRIx64 " (prefers %#" PRIx64
-			       ")", l->kernel.name, at, img->pref_address);
+		return err_set(e, EINVAL,
+			       "kernel %s: damaged setup header: it wants to be loaded at %#" PRIx64
+			       " (prefers %#" PRIx64 ")",
+			       l->kernel.name, at, img->pref_address);
 	end = MAX(at + img->code_size, img->pref_address + img->init_size);
 	if (!ram_contains(l->ram, at, end - at))
 		return too_small(l, end, e);
@@ -154,7 +169,8 @@ static int load_setup(struct loader *l, const struct linux_image *img, struct er
 }
 
 /* The unpacked payload is in place: virtual address space layout, then the entry. */
-static int enter_vmlinux(struct loader *l, const struct linux_image *img, const struct elf *elf, struct err *e)
+static int enter_vmlinux(struct loader *l, const struct linux_image *img, const struct elf *elf,
+			 struct err *e)
 {
 	const struct linux_kaslr k = {
 		.seed = l->c->kaslr_seed,
@@ -167,7 +183,8 @@ static int enter_vmlinux(struct loader *l, const struct linux_image *img, const 
 	int rc = 0;
 
 	if (entry >= 4 * GiB || !elf_loaded(elf, entry, 1))
-		return err_set(e, EINVAL, "kernel %s: damaged: its entry point %#" PRIx64 " is outside of it", l->kernel.name, entry);
+		return err_set(e, EINVAL, "kernel %s: damaged: its entry point %#" PRIx64 " is outside of it",
+			       l->kernel.name, entry);
 	if (k.seed && !linux_cmdline_has(l->c->cmdline, "nokaslr"))
 		rc = linux_randomize(l, elf, &k, &l->info.kaslr_offset, e);
 	if (rc)
@@ -179,7 +196,8 @@ static int enter_vmlinux(struct loader *l, const struct linux_image *img, const 
 	return 0;
 }
 
-static int load_vmlinux(struct loader *l, const struct linux_image *img, const struct boot_blob *vmlinux, struct err *e)
+static int load_vmlinux(struct loader *l, const struct linux_image *img, const struct boot_blob *vmlinux,
+			struct err *e)
 {
 	struct elf elf;
 	uint64_t start, end;
@@ -199,7 +217,7 @@ static int load_vmlinux(struct loader *l, const struct linux_image *img, const s
 	return enter_vmlinux(l, img, &elf, e);
 }
 
-/* A payload ends with the size of what it unpacks to, little-endian: the build appends it, gzip has it by itself. */
+/* A payload ends with the size of what it unpacks to: the build appends it, gzip has it by itself. */
 static int unpack(struct loader *l, const struct linux_image *img, struct decompressed *out, struct err *e)
 {
 	const char *name = decompress_name(img->payload, img->payload_len);
@@ -207,7 +225,9 @@ static int unpack(struct loader *l, const struct linux_image *img, struct decomp
 	int rc;
 
 	if (len <= 4 || !name)
-		return err_set(e, ENOEXEC, "kernel %s: its payload is compressed in a way that is not known here", l->kernel.name);
+		return err_set(e, ENOEXEC,
+			       "kernel %s: its payload is compressed in a way that is not known here",
+			       l->kernel.name);
 	size = get_le32(img->payload + len - 4);
 	if (size > ram_size(l->ram))
 		return too_small(l, size, e);
@@ -217,10 +237,11 @@ static int unpack(struct loader *l, const struct linux_image *img, struct decomp
 	/* Room for one byte more than it should be, so that every decoder comes to its stream's end. */
 	rc = decompress(img->payload, len, size + 1, out, e);
 	if (!rc && out->len != size) {
-		rc = err_set(e, EINVAL, "damaged: its %s data gives %zu bytes, not %" PRIu64, name, out->len, size);
+		rc = err_set(e, EINVAL, "damaged: its %s data gives %zu bytes, not %" PRIu64, name, out->len,
+			     size);
 		decompress_release(out);
 	}
-	return err_prefix(e, rc, "kernel %s: payload", l->kernel.name);
+	return rc ? err_prefix(e, rc, "kernel %s: payload", l->kernel.name) : 0;
 }
 
 static int load_direct(struct loader *l, const struct linux_image *img, struct err *e)
@@ -230,7 +251,9 @@ static int load_direct(struct loader *l, const struct linux_image *img, struct e
 	int rc;
 
 	if (!img->is_64 || !img->payload)
-		return err_set(e, ENOEXEC, "kernel %s: direct entry needs a 64-bit kernel with a compressed payload", l->kernel.name);
+		return err_set(e, ENOEXEC,
+			       "kernel %s: direct entry needs a 64-bit kernel with a compressed payload",
+			       l->kernel.name);
 	rc = unpack(l, img, &d, e);
 	if (rc)
 		return rc;
@@ -249,7 +272,7 @@ static int load_image(struct loader *l, const struct linux_image *img, struct er
 	if (l->c->mode == BOOT_SETUP)
 		return load_setup(l, img, e);
 	rc = load_direct(l, img, e);
-	/* Only a payload of another kind is a reason to try the other way: a damaged one will not get better. */
+	/* Only an unknown kind of payload is a reason to try the other way: damage will not go away. */
 	if (rc != -ENOEXEC || l->c->mode == BOOT_DIRECT)
 		return rc;
 	l->info = before;
@@ -323,7 +346,8 @@ int linux_load(struct loader *l, struct err *e)
 	if (!rc)
 		rc = load_image(l, &img, e);
 	if (!rc)
-		rc = load_initrds(l, get_le32(img.hdr + HDR_INITRD_ADDR_MAX) + 1ull, img.above_4g && img.is_64, 4, NULL, e);
+		rc = load_initrds(l, get_le32(img.hdr + HDR_INITRD_ADDR_MAX) + 1ull,
+				  img.above_4g && img.is_64, 4, NULL, e);
 	if (rc)
 		return rc;
 	load_boot_params(l, &img);

@@ -20,7 +20,8 @@ struct linux_kaslr {
  * Relocate the loaded vmlinux by a random virtual offset, which goes to *offset; 0 if it has no relocation
  * table. -EINVAL: the table is damaged (then the kernel in RAM is too).
  */
-int linux_randomize(struct loader *l, const struct elf *elf, const struct linux_kaslr *k, uint64_t *offset, struct err *e);
+int linux_randomize(struct loader *l, const struct elf *elf, const struct linux_kaslr *k, uint64_t *offset,
+		    struct err *e);
 
 /* Whether the command line (may be NULL) has this word, as the kernel looks for options without a value. */
 bool linux_cmdline_has(const char *cmdline, const char *word);

@@ -34,7 +34,7 @@ struct loader {
 	struct e820_map map;
 };
 
-/* Write to guest RAM; bytes from another place, or zeroes. -EFAULT: not all of it is RAM; nothing was written. */
+/* Write to guest RAM: bytes from another place, or zeroes. -EFAULT: not all RAM; nothing was written. */
 int load_bytes(struct loader *l, uint64_t gpa, const void *data, uint64_t len);
 int load_zeroes(struct loader *l, uint64_t gpa, uint64_t len);
 
@@ -46,7 +46,8 @@ int load_cmdline(struct loader *l, uint64_t max, struct err *e);
  * `limit` if they fit between there and info.kernel_end or 1 MiB and info.kernel_start, else (if
  * allowed) higher and above 4 GiB. Fills info.initrd_*; at[i], if at is not NULL, is where the ith begins.
  */
-int load_initrds(struct loader *l, uint64_t limit, bool above_4g, unsigned align, uint64_t *at, struct err *e);
+int load_initrds(struct loader *l, uint64_t limit, bool above_4g, unsigned align, uint64_t *at,
+		 struct err *e);
 
 /* 64-bit mode with the first 4 GiB mapped to themselves, interrupts off; flat 32-bit mode without paging. */
 void load_entry_64(struct loader *l, uint64_t rip);

@@ -20,16 +20,19 @@
 #define MB_MAX_MODULES 64
 
 /* Header: offsets and flags, 3.1.1. Flags 0 to 15 must be understood. */
-enum { HDR_FLAGS = 4, HDR_CHECKSUM = 8, HDR_ADDR = 12, HDR_LOAD = 16, HDR_LOAD_END = 20, HDR_BSS_END = 24, HDR_ENTRY = 28 };
+enum {
+	HDR_FLAGS = 4, HDR_CHECKSUM = 8, HDR_ADDR = 12, HDR_LOAD = 16, HDR_LOAD_END = 20, HDR_BSS_END = 24,
+	HDR_ENTRY = 28,
+};
 enum { HEADER_SIZE = 12, HEADER_SIZE_ADDR = 32 };
 enum { F_ALIGN = 1, F_MEMORY = 2, F_VIDEO = 4, F_REQUIRED = 0xffff, F_ADDRESSES = 0x10000 };
 
 /* Information, 3.3 */
 enum {
-	MBI_SIZE = 116, MBI_MEM_LOWER = 4, MBI_MEM_UPPER = 8, MBI_CMDLINE = 16, MBI_MODS_COUNT = 20, MBI_MODS = 24,
-	MBI_MMAP_LEN = 44, MBI_MMAP = 48, MBI_LOADER = 64,
-	I_MEMORY = 1, I_CMDLINE = 4, I_MODS = 8, I_MMAP = 0x40, I_LOADER = 0x200,
-	MODULE_SIZE = 16, MMAP_SIZE = 24,
+	MBI_SIZE = 116, MBI_MEM_LOWER = 4, MBI_MEM_UPPER = 8, MBI_CMDLINE = 16,
+	MBI_MODS_COUNT = 20, MBI_MODS = 24, MBI_MMAP_LEN = 44, MBI_MMAP = 48, MBI_LOADER = 64,
+	I_MEMORY = 1, I_CMDLINE = 4, I_MODS = 8, I_MMAP = 0x40, I_LOADER = 0x200, MODULE_SIZE = 16,
+	MMAP_SIZE = 24,
 };
 
 int64_t multiboot_detect(const struct boot_blob *k)
@@ -39,7 +42,8 @@ int64_t multiboot_detect(const struct boot_blob *k)
 
 	for (size_t at = 0; at + HEADER_SIZE <= end; at += 4)
 		if (get_le32(d + at) == HEADER_MAGIC &&
-		    !(uint32_t)(HEADER_MAGIC + get_le32(d + at + HDR_FLAGS) + get_le32(d + at + HDR_CHECKSUM)))
+		    !(uint32_t)(HEADER_MAGIC + get_le32(d + at + HDR_FLAGS) +
+				get_le32(d + at + HDR_CHECKSUM)))
 			return (int64_t)at;
 	return -1;
 }
@@ -58,9 +62,11 @@ static int load_addresses(struct loader *l, uint32_t header, uint64_t *entry, st
 	load_end = get_le32(h + HDR_LOAD_END);
 	bss_end = get_le32(h + HDR_BSS_END);
 	skip = get_le32(h + HDR_ADDR) - load;
-	/* The header is at file offset `header` and goes to HDR_ADDR: so the load address is this file offset. */
+	/* The header's offset in the file and its address tell what offset the load address has. */
 	if (get_le32(h + HDR_ADDR) < load || skip > header)
-		return err_set(e, EINVAL, "kernel %s: damaged Multiboot header: its addresses contradict each other", l->kernel.name);
+		return err_set(e, EINVAL,
+			       "kernel %s: damaged Multiboot header: its addresses contradict each other",
+			       l->kernel.name);
 	s->type = ELF_PT_LOAD;
 	s->offset = header - skip;
 	s->paddr = s->vaddr = load;
@@ -69,8 +75,10 @@ static int load_addresses(struct loader *l, uint32_t header, uint64_t *entry, st
 	flat.n = 1;
 	if ((load_end && load_end < load) || (bss_end && bss_end < load + s->filesz) ||
 	    s->filesz > l->kernel.len - s->offset)
-		return err_set(e, EINVAL, "kernel %s: cut short or damaged: its Multiboot header loads %#" PRIx64 " to %#" PRIx64
-			       ", the file is %zu bytes", l->kernel.name, load, load_end, l->kernel.len);
+		return err_set(e, EINVAL,
+			       "kernel %s: cut short or damaged: its Multiboot header loads %#" PRIx64
+			       " to %#" PRIx64 ", the file is %zu bytes",
+			       l->kernel.name, load, load_end, l->kernel.len);
 	*entry = get_le32(h + HDR_ENTRY);
 	return elf_load(l, &flat, &l->info.kernel_start, &l->info.kernel_end, e);
 }
@@ -94,15 +102,21 @@ static int load_code(struct loader *l, uint32_t header, struct err *e)
 	int rc;
 
 	if (unknown)
-		return err_set(e, EINVAL, "kernel %s: its Multiboot header asks for features that are not provided (flags %#x)",
-			       l->kernel.name, unknown);
+		return err_set(
+			e, EINVAL,
+			"kernel %s: its Multiboot header asks for features that are not provided (flags %#x)",
+			l->kernel.name, unknown);
 	if (!(flags & F_ADDRESSES) && !elf_detect(&l->kernel))
-		return err_set(e, ENOEXEC, "kernel %s: its Multiboot header has no addresses, and it is no ELF file", l->kernel.name);
+		return err_set(e, ENOEXEC,
+			       "kernel %s: its Multiboot header has no addresses, and it is no ELF file",
+			       l->kernel.name);
 	rc = flags & F_ADDRESSES ? load_addresses(l, header, &entry, e) : load_elf(l, &entry, e);
 	if (rc)
 		return rc;
 	if (entry < l->info.kernel_start || entry >= l->info.kernel_end || entry > UINT32_MAX)
-		return err_set(e, EINVAL, "kernel %s: its entry point %#" PRIx64 " is outside of what is loaded", l->kernel.name, entry);
+		return err_set(e, EINVAL,
+			       "kernel %s: its entry point %#" PRIx64 " is outside of what is loaded",
+			       l->kernel.name, entry);
 	load_entry_32(l, (uint32_t)entry);
 	return 0;
 }
@@ -152,7 +166,8 @@ static int load_info(struct loader *l, const uint64_t *at, struct err *e)
 	name = info_string(&area, "doppel");
 	mods = load_modules(l, &area, at);
 	if (!mods)
-		return err_set(e, EINVAL, "kernel %s: the modules' command lines are too long", l->kernel.name);
+		return err_set(e, EINVAL, "kernel %s: the modules' command lines are too long",
+			       l->kernel.name);
 	put_le32(mbi, I_MEMORY | I_CMDLINE | I_MODS | I_MMAP | I_LOADER);
 	put_le32(mbi + MBI_MEM_LOWER, (uint32_t)(E820_EBDA_BASE / KiB));
 	put_le32(mbi + MBI_MEM_UPPER, (uint32_t)((l->ram->low_size - 1 * MiB) / KiB));
@@ -176,7 +191,8 @@ static int load_full_cmdline(struct loader *l, struct err *e)
 	strbuf_addf(&sb, "%s%s%s", file_name(l->kernel.name), l->c->cmdline && *l->c->cmdline ? " " : "",
 		    l->c->cmdline ? l->c->cmdline : "");
 	if (sb.len >= LOW_CMDLINE_MAX)
-		rc = err_set(e, EINVAL, "kernel command line: %zu characters are too many: shorten it", sb.len);
+		rc = err_set(e, EINVAL, "kernel command line: %zu characters are too many: shorten it",
+			     sb.len);
 	else
 		rc = load_bytes(l, LOW_CMDLINE, sb.buf, sb.len + 1);
 	strbuf_release(&sb);
@@ -189,8 +205,8 @@ int multiboot_load(struct loader *l, uint32_t header, struct err *e)
 	int rc;
 
 	if (l->c->n_initrds > MB_MAX_MODULES)
-		return err_set(e, EINVAL, "kernel %s: %u modules, but at most %d can be passed", l->kernel.name, l->c->n_initrds,
-			       MB_MAX_MODULES);
+		return err_set(e, EINVAL, "kernel %s: %u modules, but at most %d can be passed",
+			       l->kernel.name, l->c->n_initrds, MB_MAX_MODULES);
 	rc = load_code(l, header, e);
 	if (!rc)
 		rc = load_full_cmdline(l, e);

@@ -30,7 +30,8 @@ static bool wants_one_module(const struct elf *elf)
 	return os && len >= 5 && !memcmp(os, "linux", 5);
 }
 
-static uint64_t load_modules(struct loader *l, struct info_area *area, const uint64_t *at, bool one, unsigned *count)
+static uint64_t load_modules(struct loader *l, struct info_area *area, const uint64_t *at, bool one,
+			     unsigned *count)
 {
 	uint8_t m[MODULE_SIZE];
 	unsigned n = one && l->c->n_initrds ? 1 : l->c->n_initrds;
@@ -78,7 +79,8 @@ static int load_start_info(struct loader *l, const uint64_t *at, bool one, struc
 	memmap = load_memmap(l, &area);
 	modules = load_modules(l, &area, at, one, &count);
 	if (!modules)
-		return err_set(e, EINVAL, "kernel %s: the modules' command lines are too long", l->kernel.name);
+		return err_set(e, EINVAL, "kernel %s: the modules' command lines are too long",
+			       l->kernel.name);
 	put_le32(s, START_MAGIC);
 	put_le32(s + 4, START_VERSION);
 	put_le32(s + START_NR_MODULES, count);
@@ -98,10 +100,11 @@ int pvh_load(struct loader *l, const struct elf *elf, uint32_t entry, struct err
 	int rc;
 
 	if (l->c->n_initrds > PVH_MAX_MODULES)
-		return err_set(e, EINVAL, "kernel %s: %u modules, but at most %d can be passed", l->kernel.name, l->c->n_initrds,
-			       PVH_MAX_MODULES);
+		return err_set(e, EINVAL, "kernel %s: %u modules, but at most %d can be passed",
+			       l->kernel.name, l->c->n_initrds, PVH_MAX_MODULES);
 	if (!elf_loaded(elf, entry, 1))
-		return err_set(e, EINVAL, "kernel %s: damaged: its PVH entry point %#x is outside of it", l->kernel.name, entry);
+		return err_set(e, EINVAL, "kernel %s: damaged: its PVH entry point %#x is outside of it",
+			       l->kernel.name, entry);
 	rc = elf_load(l, elf, &l->info.kernel_start, &l->info.kernel_end, e);
 	if (!rc)
 		rc = load_cmdline(l, LOW_CMDLINE_MAX, e);

@@ -16,7 +16,8 @@ static int load(struct device *d, unsigned version, const void *buf, size_t len,
 	int rc;
 
 	if (version > d->ops->state_version)
-		return err_set(e, EINVAL, "state of version %u, newer than our %u: use the doppel that saved it",
+		return err_set(e, EINVAL,
+			       "state of version %u, newer than our %u: use the doppel that saved it",
 			       version, d->ops->state_version);
 	rc = fields_load(table, version, d, buf, len, e);
 	if (rc || !d->ops->post_load)

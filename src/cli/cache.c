@@ -28,7 +28,8 @@ int cache_path(struct strbuf *dir, struct err *e)
 	else if (home && *home)
 		strbuf_addf(dir, "%s/.cache/doppel", home);
 	else
-		return err_set(e, ENOENT, "no place for the default guest's files: set HOME or XDG_CACHE_HOME");
+		return err_set(e, ENOENT,
+			       "no place for the default guest's files: set HOME or XDG_CACHE_HOME");
 	return 0;
 }
 
@@ -53,7 +54,8 @@ static int take_lock(struct cache *c, struct err *e)
 	strbuf_addf(&path, "%s/lock", c->dir.buf);
 	c->lock_fd = open(path.buf, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (c->lock_fd < 0)
-		rc = err_set(e, errno, "cache %s: %s: make it writable, or set XDG_CACHE_HOME", c->dir.buf, strerror(errno));
+		rc = err_set(e, errno, "cache %s: %s: make it writable, or set XDG_CACHE_HOME", c->dir.buf,
+			     strerror(errno));
 	strbuf_release(&path);
 	if (rc || !flock(c->lock_fd, LOCK_EX | LOCK_NB))
 		return rc;
@@ -79,8 +81,8 @@ int cache_open(struct cache *c, struct err *e)
 		return rc;
 	rc = make_dirs(c->dir.buf);
 	if (rc)
-		rc = err_set(e, -rc, "cache %s: cannot make it: %s: make it writable, or set XDG_CACHE_HOME", c->dir.buf,
-			     strerror(-rc));
+		rc = err_set(e, -rc, "cache %s: cannot make it: %s: make it writable, or set XDG_CACHE_HOME",
+			     c->dir.buf, strerror(-rc));
 	if (!rc)
 		rc = take_lock(c, e);
 	if (rc)
@@ -174,7 +176,8 @@ int cache_keep_file(struct cache *c, const char *name, const char *from, struct 
 	if (!rc && (chmod(from, 0644) || rename(from, to.buf)))
 		rc = -errno;
 	if (rc)
-		err_set(e, -rc, "cache %s: cannot keep %s: %s: is there room?", c->dir.buf, name, strerror(-rc));
+		err_set(e, -rc, "cache %s: cannot keep %s: %s: is there room?", c->dir.buf, name,
+			strerror(-rc));
 	else
 		strbuf_add(path, to.buf, to.len);
 	strbuf_release(&to);
@@ -182,7 +185,8 @@ int cache_keep_file(struct cache *c, const char *name, const char *from, struct 
 	return rc;
 }
 
-int cache_keep_bytes(struct cache *c, const char *name, const void *data, size_t len, struct strbuf *path, struct err *e)
+int cache_keep_bytes(struct cache *c, const char *name, const void *data, size_t len, struct strbuf *path,
+		     struct err *e)
 {
 	struct strbuf tmp = STRBUF_INIT;
 	int rc;
@@ -190,7 +194,8 @@ int cache_keep_bytes(struct cache *c, const char *name, const void *data, size_t
 	strbuf_addf(&tmp, "%s/%s.new", c->dir.buf, name);
 	rc = write_file(tmp.buf, data, len);
 	if (rc)
-		err_set(e, -rc, "cache %s: cannot write %s: %s: is there room?", c->dir.buf, name, strerror(-rc));
+		err_set(e, -rc, "cache %s: cannot write %s: %s: is there room?", c->dir.buf, name,
+			strerror(-rc));
 	else
 		rc = cache_keep_file(c, name, tmp.buf, path, e);
 	if (rc)
@@ -208,8 +213,8 @@ static void remove_files(const char *dir, const char *prefix, const char *keep)
 	if (!d)
 		return;
 	while ((de = readdir(d)))
-		if (!strncmp(de->d_name, prefix, strlen(prefix)) && strcmp(de->d_name, ".") && strcmp(de->d_name, "..") &&
-		    (!keep || strncmp(de->d_name, keep, strlen(keep))))
+		if (!strncmp(de->d_name, prefix, strlen(prefix)) && strcmp(de->d_name, ".") &&
+		    strcmp(de->d_name, "..") && (!keep || strncmp(de->d_name, keep, strlen(keep))))
 			unlinkat(dirfd(d), de->d_name, 0);
 	closedir(d);
 }
@@ -223,7 +228,8 @@ int cache_make_work(struct cache *c, struct strbuf *dir, struct err *e)
 {
 	strbuf_addf(dir, "%s/work-XXXXXX", c->dir.buf);
 	if (!mkdtemp(dir->buf))
-		return err_set(e, errno, "cache %s: cannot make a directory in it: %s", c->dir.buf, strerror(errno));
+		return err_set(e, errno, "cache %s: cannot make a directory in it: %s", c->dir.buf,
+			       strerror(errno));
 	return 0;
 }
 

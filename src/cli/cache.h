@@ -30,7 +30,8 @@ bool cache_find(const struct cache *c, const char *name, struct strbuf *path);
 
 /* Keep the file at `from` (in the same file system) or these bytes as name, and append its path. */
 int cache_keep_file(struct cache *c, const char *name, const char *from, struct strbuf *path, struct err *e);
-int cache_keep_bytes(struct cache *c, const char *name, const void *data, size_t len, struct strbuf *path, struct err *e);
+int cache_keep_bytes(struct cache *c, const char *name, const void *data, size_t len, struct strbuf *path,
+		     struct err *e);
 
 /* Remove what begins with prefix except for keep: older versions. */
 void cache_prune(struct cache *c, const char *prefix, const char *keep);

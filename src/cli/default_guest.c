@@ -21,15 +21,16 @@
  * its mitigations would not help; they cost an emulated processor time. tsc=reliable: its TSC is the
  * host's. The others keep the boot short: no self-tests, no grace periods waited out.
  */
-#define CMDLINE "console=ttyS0 panic=-1 mitigations=off tsc=reliable no_timer_check rcupdate.rcu_expedited=1 " \
-		"cryptomgr.notests audit=0 8250.nr_uarts=2 raid=noautodetect"
+#define CMDLINE "console=ttyS0 panic=-1 mitigations=off tsc=reliable no_timer_check " \
+		"rcupdate.rcu_expedited=1 cryptomgr.notests audit=0 8250.nr_uarts=2"
 /* Nothing but the command's own output may reach the console. */
 #define CMDLINE_SILENT " quiet loglevel=0"
 
 #define MAX_ARGS 4096 /* as the agent has room for */
 
 /* What the guest's scripts use of busybox. */
-static const char *const applets[] = { "sh", "mount", "mkdir", "hostname", "ifconfig", "poweroff", "grep", "awk", "cut", "uname" };
+static const char *const applets[] = { "sh",	   "mount", "mkdir", "hostname", "ifconfig",
+				       "poweroff", "grep",  "awk",   "cut",	 "uname" };
 
 static const struct fetch_request kernel_request = {
 	"linux-image-cloud-amd64", "linux-image-", "boot/vmlinuz-", "Debian's kernel",
@@ -151,8 +152,9 @@ static int get_busybox(struct cache *c, struct mapped_file *f, struct strbuf *pa
 
 static void build_initrd(const struct mapped_file *busybox, struct strbuf *out)
 {
-	static const char *const dirs[] = { "bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run",
-					    "tmp", "etc", "root", "var", "mnt", "doppel" };
+	static const char *const dirs[] = { "bin", "sbin", "usr", "usr/bin", "usr/sbin",
+					    "dev", "proc", "sys", "run",     "tmp",
+					    "etc", "root", "var", "mnt",     "doppel" };
 	static const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n", group[] = "root:x:0:\n";
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
@@ -174,8 +176,8 @@ static void initrd_name(const struct mapped_file *busybox, struct strbuf *name)
 	struct strbuf parts = STRBUF_INIT;
 	char hex[SHA256_HEX_SIZE];
 
-	strbuf_addf(&parts, "%s %zu %lld.%09ld ", busybox->path, busybox->len, (long long)busybox->mtime.tv_sec,
-		    busybox->mtime.tv_nsec);
+	strbuf_addf(&parts, "%s %zu %lld.%09ld ", busybox->path, busybox->len,
+		    (long long)busybox->mtime.tv_sec, busybox->mtime.tv_nsec);
 	strbuf_add(&parts, guest_init, sizeof(guest_init));
 	strbuf_add(&parts, guest_agent, sizeof(guest_agent));
 	strbuf_add(&parts, guest_profile, sizeof(guest_profile));
@@ -234,7 +236,9 @@ static int build_request(const struct guest_request *rq, struct strbuf *archive,
 		cpio_file(archive, "doppel/request", 0600, s.buf, s.len);
 	cpio_end(archive);
 	strbuf_release(&s);
-	return n > MAX_ARGS ? err_set(e, E2BIG, "%u arguments are too many for a command: at most %d", n, MAX_ARGS) : 0;
+	return n > MAX_ARGS ?
+		       err_set(e, E2BIG, "%u arguments are too many for a command: at most %d", n, MAX_ARGS) :
+		       0;
 }
 
 static void build_cmdline(const struct guest_request *rq, struct strbuf *out)
@@ -305,7 +309,8 @@ void default_guest_describe(struct strbuf *out)
 	else if (find_kernel(dir.buf, &path))
 		strbuf_addf(out, "%s, and a busybox initramfs", path.buf);
 	else
-		strbuf_addf(out, "will be fetched at the first run (apt-get download, about 26 MiB), into %s", dir.buf);
+		strbuf_addf(out, "will be fetched at the first run (apt-get download, about 26 MiB), into %s",
+			    dir.buf);
 	strbuf_release(&path);
 	strbuf_release(&dir);
 }

@@ -53,7 +53,9 @@ static void tick(void *opaque)
 static int step(struct fetch *f, const char *const *argv, struct strbuf *out, struct err *e)
 {
 	struct strbuf complaint = STRBUF_INIT;
-	const struct subprocess s = { .argv = argv, .dir = f->work, .out = out, .err = &complaint, .tick = tick, .opaque = f };
+	const struct subprocess s = {
+		.argv = argv, .dir = f->work, .out = out, .err = &complaint, .tick = tick, .opaque = f
+	};
 	int rc = subprocess_run(&s, e);
 
 	if (rc > 0)
@@ -62,7 +64,7 @@ static int step(struct fetch *f, const char *const *argv, struct strbuf *out, st
 	return rc;
 }
 
-/* Package lists: a bare machine has none, and old ones name files that are gone. Root refreshes them, once. */
+/* A bare machine has no package lists, and old ones name files that are gone. Root refreshes them, once. */
 static int refresh(struct fetch *f, struct err *e)
 {
 	static const char *const update[] = { "apt-get", "-qq", "update", NULL };
@@ -129,7 +131,9 @@ static int download(struct fetch *f, struct err *e)
 	int rc = resolve(f, &package, e);
 
 	if (!rc) {
-		const char *const get[] = { "apt-get", "-qq", "-o", AS_MYSELF, "download", package.buf, NULL };
+		const char *const get[] = {
+			"apt-get", "-qq", "-o", AS_MYSELF, "download", package.buf, NULL
+		};
 		uint64_t size = download_size(f, package.buf);
 
 		strbuf_addf(&what, "fetching %s (package %s, not to be installed)", f->rq->what, package.buf);
@@ -142,32 +146,41 @@ static int download(struct fetch *f, struct err *e)
 	return rc;
 }
 
+/* The file out of the package at `deb`, to the new file `to`. */
+static int unpack_file(struct fetch *f, const char *deb, const char *to, struct strbuf *name, struct err *e)
+{
+	const char *const argv[] = { "dpkg-deb", "--fsys-tarfile", deb, NULL };
+	int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), in, rc;
+	char member[TAR_NAME_SIZE];
+	pid_t pid;
+
+	if (out < 0)
+		return err_set(e, errno, "%s: %s", to, strerror(errno));
+	rc = subprocess_open(argv, &pid, &in, e);
+	if (!rc) {
+		rc = tar_extract(in, f->rq->member, out, member, e);
+		/* A pipe that is closed early kills it, so its status says nothing. */
+		subprocess_close(pid, in);
+	}
+	close(out);
+	if (rc)
+		return err_prefix(e, rc, "%s", deb);
+	strbuf_add(name, member, strlen(member));
+	return 0;
+}
+
 static int unpack(struct fetch *f, struct strbuf *name, struct err *e)
 {
-	char *deb = newest_file(f->work, "", ".deb"), member[TAR_NAME_SIZE];
-	struct strbuf deb_path = STRBUF_INIT, to = STRBUF_INIT;
-	int rc, in = -1, out;
-	pid_t pid;
+	struct strbuf path = STRBUF_INIT, to = STRBUF_INIT;
+	char *deb = newest_file(f->work, "", ".deb");
+	int rc;
 
 	if (!deb)
 		return err_set(e, EIO, "apt-get downloaded no package");
-	strbuf_addf(&deb_path, "%s/%s", f->work, deb);
+	strbuf_addf(&path, "%s/%s", f->work, deb);
 	strbuf_addf(&to, "%s/file", f->work);
-	const char *const argv[] = { "dpkg-deb", "--fsys-tarfile", deb_path.buf, NULL };
-
-	rc = subprocess_open(argv, &pid, &in, e);
-	if (!rc) {
-		out = open(to.buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-		rc = out < 0 ? err_set(e, errno, "%s: %s", to.buf, strerror(errno)) :
-			       err_prefix(e, tar_extract(in, f->rq->member, out, member, e), "%s", deb);
-		if (out >= 0)
-			close(out);
-		/* It is killed by the closed pipe when the file was not the last one, so its status says nothing. */
-		subprocess_close(pid, in);
-	}
-	if (!rc)
-		strbuf_add(name, member, strlen(member));
-	strbuf_release(&deb_path);
+	rc = unpack_file(f, path.buf, to.buf, name, e);
+	strbuf_release(&path);
 	strbuf_release(&to);
 	free(deb);
 	return rc;
@@ -182,9 +195,13 @@ int fetch_from_package(const struct fetch_request *rq, const char *work, struct 
 	if (rc == -EIO && !refresh(&f, &ignored))
 		rc = download(&f, &why);
 	if (rc == -ENOENT)
-		return err_set(e, ENOENT, "cannot fetch %s: %s: this host is no Debian; give --kernel and --initrd", rq->what, why.msg);
+		return err_set(e, ENOENT,
+			       "cannot fetch %s: %s: this host is no Debian; give --kernel and --initrd",
+			       rq->what, why.msg);
 	if (rc)
-		return err_set(e, -rc, "cannot fetch %s: %.200s: run '%sapt-get update' and try again, or give --kernel", rq->what,
-			       why.msg, geteuid() ? "sudo " : "");
+		return err_set(
+			e, -rc,
+			"cannot fetch %s: %.200s: run '%sapt-get update' and try again, or give --kernel",
+			rq->what, why.msg, geteuid() ? "sudo " : "");
 	return unpack(&f, name, e);
 }

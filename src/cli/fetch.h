@@ -15,8 +15,8 @@ struct fetch_request {
 
 /*
  * Download by apt-get (which checks signatures) into the directory `work` and unpack the file as
- * work/"file"; its path in the package is appended to name. Nothing is installed. As root, refreshes the package
- * lists when they are missing or out of date, and says so. Errors say which command to run.
+ * work/"file"; its path in the package is appended to name. Nothing is installed. As root, refreshes the
+ * package lists when they are missing or out of date, and says so. Errors say which command to run.
  */
 int fetch_from_package(const struct fetch_request *rq, const char *work, struct strbuf *name, struct err *e);
 

@@ -66,12 +66,14 @@ int guest_stdin_new(struct guest_stdin **out, struct err *e)
 		tmp = "/tmp";
 	snprintf(in->dir, sizeof(in->dir), "%s/doppel-XXXXXX", tmp);
 	if (!mkdtemp(in->dir)) {
-		rc = err_set(e, errno, "standard input: cannot make a directory in %s: %s", tmp, strerror(errno));
+		rc = err_set(e, errno, "standard input: cannot make a directory in %s: %s", tmp,
+			     strerror(errno));
 		in->dir[0] = '\0';
 	} else {
 		snprintf(in->spec, sizeof(in->spec), SPEC_PREFIX "%s/stdin", in->dir);
 		in->stop_fd = eventfd(0, EFD_CLOEXEC);
-		rc = in->stop_fd < 0 ? err_set(e, errno, "standard input: %s", strerror(errno)) : move_stdin(in, e);
+		rc = in->stop_fd < 0 ? err_set(e, errno, "standard input: %s", strerror(errno)) :
+				       move_stdin(in, e);
 	}
 	if (rc)
 		guest_stdin_free(in);
@@ -155,7 +157,8 @@ int guest_stdin_start(struct guest_stdin *in, struct err *e)
 	memcpy(a.sun_path, socket_path(in), strlen(socket_path(in)) + 1);
 	in->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (in->sock < 0 || connect(in->sock, (struct sockaddr *)&a, sizeof(a)))
-		return err_set(e, errno, "standard input: cannot reach the guest's port: %s", strerror(errno));
+		return err_set(e, errno, "standard input: cannot reach the guest's port: %s",
+			       strerror(errno));
 	rc = pthread_create(&in->thread, NULL, serve, in);
 	if (rc)
 		return err_set(e, rc, "standard input: no thread for it: %s", strerror(rc));

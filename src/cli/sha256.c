@@ -28,7 +28,8 @@ static uint32_t rotr(uint32_t x, unsigned n)
 static void schedule(uint32_t w[BLOCK], const uint8_t *p)
 {
 	for (unsigned i = 0; i < 16; i++)
-		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 |
+		       p[4 * i + 3];
 	for (unsigned i = 16; i < BLOCK; i++) {
 		uint32_t s0 = rotr(w[i - 15], 7) ^ rotr(w[i - 15], 18) ^ w[i - 15] >> 3;
 		uint32_t s1 = rotr(w[i - 2], 17) ^ rotr(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -44,7 +45,8 @@ static void compress(uint32_t h[8], const uint8_t *p)
 	schedule(w, p);
 	memcpy(v, h, sizeof(v));
 	for (unsigned i = 0; i < BLOCK; i++) {
-		uint32_t s1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25), ch = (v[4] & v[5]) ^ (~v[4] & v[6]);
+		uint32_t s1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25),
+			 ch = (v[4] & v[5]) ^ (~v[4] & v[6]);
 		uint32_t s0 = rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22);
 		uint32_t maj = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
 		uint32_t t1 = v[7] + s1 + ch + k[i] + w[i];
@@ -59,7 +61,8 @@ static void compress(uint32_t h[8], const uint8_t *p)
 
 void sha256_hex(const void *data, size_t len, char hex[SHA256_HEX_SIZE])
 {
-	uint32_t h[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
+	uint32_t h[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+			  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
 	const uint8_t *p = data;
 	uint8_t tail[2 * BLOCK] = { 0 };
 	size_t left, tail_len;

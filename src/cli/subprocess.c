@@ -76,7 +76,8 @@ static bool on_path(const char *program)
 	return false;
 }
 
-static int start(const char *const *argv, const char *dir, int fds[2], bool with_err, pid_t *pid, struct err *e)
+static int start(const char *const *argv, const char *dir, int fds[2], bool with_err, pid_t *pid,
+		 struct err *e)
 {
 	int out[2], err[2] = { -1, -1 };
 

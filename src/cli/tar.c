@@ -84,6 +84,7 @@ int tar_extract(int fd, const char *prefix, int out_fd, char name[TAR_NAME_SIZE]
 {
 	uint8_t h[BLOCK];
 	uint64_t size;
+	size_t skip;
 	int rc;
 
 	for (;;) {
@@ -94,10 +95,9 @@ int tar_extract(int fd, const char *prefix, int out_fd, char name[TAR_NAME_SIZE]
 			return err_set(e, ENOENT, "the archive has no file %s*", prefix);
 		if (!header_ok(h))
 			return err_set(e, EINVAL, "the archive is damaged");
-		memcpy(name, h, NAME_LEN);
-		name[NAME_LEN] = '\0';
-		if (!strncmp(name, "./", 2))
-			memmove(name, name + 2, strlen(name + 2) + 1);
+		skip = h[0] == '.' && h[1] == '/' ? 2 : 0;
+		memcpy(name, h + skip, NAME_LEN - skip);
+		name[NAME_LEN - skip] = '\0';
 		size = octal(h + SIZE_AT, SIZE_LEN);
 		if ((h[TYPE_AT] == '0' || !h[TYPE_AT]) && !strncmp(name, prefix, strlen(prefix))) {
 			rc = copy(fd, size, out_fd);

@@ -37,6 +37,8 @@ enum { EAX, EBX, ECX, EDX };
 #define KVM_FEATURE_CLOCKSOURCE2     BIT(3)
 #define KVM_FEATURE_CLOCKSOURCE_STABLE BIT(24)
 
+#define LEAF7_SUBLEAVES 2
+
 #define TOPO_SMT  (1u << 8) /* leaf 0xb ECX: level type */
 #define TOPO_CORE (2u << 8)
 
@@ -164,10 +166,11 @@ static void add_basic(struct cpuid_policy *p, const struct cpuid_host *host)
 
 	add_features(p, 6, 0);
 	en = add_features(p, 7, 0);
-	if (feature_bits(p, 7, 1, EAX)) {
-		en->eax = 1;
-		add_features(p, 7, 1);
-	}
+	for (uint32_t i = 1; i <= LEAF7_SUBLEAVES; i++)
+		if (feature_bits(p, 7, i, EAX) | feature_bits(p, 7, i, EDX)) {
+			en->eax = i; /* the highest */
+			add_features(p, 7, i);
+		}
 }
 
 /* Caches in leaf 4 (Intel) or 0x8000001d (AMD): L1 and L2 are one CPU's own, what is above is all CPUs'. */
@@ -200,6 +203,30 @@ static void add_topology(struct cpuid_policy *p, uint32_t leaf)
 	en->ecx = 1 | TOPO_CORE;
 }
 
+/*
+ * Leaf 0x15: TSC = APIC bus clock * EBX / EAX; ECX is that clock, which Linux takes for the APIC timer's.
+ * It multiplies the clock in kHz by EBX in 32 bits, so the fraction must be a small one: the best there is.
+ */
+static void add_tsc_ratio(struct cpuid_policy *p)
+{
+	const uint64_t max_num = UINT32_MAX / (CPUID_APIC_BUS_HZ / 1000);
+	struct cpuid_entry *en = add(p, 0x15, 0);
+	uint64_t best = UINT64_MAX;
+
+	for (uint64_t den = 1; den <= max_num; den++) {
+		uint64_t num = (p->tsc_hz * den + CPUID_APIC_BUS_HZ / 2) / CPUID_APIC_BUS_HZ;
+		uint64_t hz = CPUID_APIC_BUS_HZ * num / den;
+		uint64_t off = hz > p->tsc_hz ? hz - p->tsc_hz : p->tsc_hz - hz;
+
+		if (num == 0 || num > max_num || off >= best)
+			continue;
+		best = off;
+		en->eax = (uint32_t)den;
+		en->ebx = (uint32_t)num;
+	}
+	en->ecx = (uint32_t)CPUID_APIC_BUS_HZ;
+}
+
 static void add_intel(struct cpuid_policy *p, const struct cpuid_host *host)
 {
 	struct cpuid_entry *en = add(p, 2, 0);
@@ -208,11 +235,7 @@ static void add_intel(struct cpuid_policy *p, const struct cpuid_host *host)
 	en->eax = 0x00feff01; /* descriptors: TLBs and caches are in leaves 0x18 (none given) and 4 */
 	add_caches(p, host, 4);
 	add_topology(p, 0x1f);
-	/* TSC = APIC bus clock * EBX / EAX; ECX is that clock, as Linux takes it for the APIC timer's. */
-	en = add(p, 0x15, 0);
-	en->eax = (uint32_t)(CPUID_APIC_BUS_HZ / 1000);
-	en->ebx = (uint32_t)(p->tsc_hz / 1000);
-	en->ecx = (uint32_t)CPUID_APIC_BUS_HZ;
+	add_tsc_ratio(p);
 	en = add(p, 0x16, 0);
 	en->eax = en->ebx = mhz;
 	en->ecx = 100;

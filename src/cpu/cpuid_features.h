@@ -22,7 +22,7 @@
  * instruction at a time or translated, and what the guest kernel could do about branch predictors (IBRS,
  * IBPB, retpolines, untrained returns, VERW) acts on branches of the guest that are data to us. It
  * would cost time and protect nothing, so the bits that say "not needed" are given: autoibrs,
- * srso_no, btc_no, amd_ssb_no, tsa_*_no on AMD; spec_ctrl with arch_capabilities on Intel. Each can be
+ * srso_no, btc_no, amd_ssb_no, tsa_*_no on AMD; spec_ctrl with arch_capabilities, and bhi_ctrl, on Intel. Each can be
  * taken away by name (-srso_no), and then the guest mitigates. SECURITY.md says what this means.
  */
 #define CPUID_FEATURES(X)                                                                              \
@@ -109,6 +109,7 @@
 	X(ARCH_CAPABILITIES, "arch_capabilities", 0x7, 0, EDX, 29, SOFT, BASE, INTEL, "spec_ctrl")         \
 	X(AVX_VNNI, "avx_vnni", 0x7, 1, EAX, 4, HOST, HOST, ANY, "avx2")                                   \
 	X(AVX512_BF16, "avx512_bf16", 0x7, 1, EAX, 5, HOST, HOST, ANY, "avx512bw")                         \
+	X(BHI_CTRL, "bhi_ctrl", 0x7, 2, EDX, 4, SOFT, BASE, INTEL, "spec_ctrl")                            \
 	X(XSAVEOPT, "xsaveopt", 0xd, 1, EAX, 0, HOST, HOST, ANY, "xsave")                                  \
 	X(XSAVEC, "xsavec", 0xd, 1, EAX, 1, HOST, HOST, ANY, "xsave")                                      \
 	X(XGETBV1, "xgetbv1", 0xd, 1, EAX, 2, HOST, HOST, ANY, "xsave")                                    \

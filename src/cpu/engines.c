@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <string.h>
 #include "base/bits.h"
+#include "cpu/bt/bt.h"
 #include "cpu/engines.h"
 
 /* Best first. */
 static const struct engine_ops *const engines[] = {
 	&interp_engine,
+	&bt_engine,
 };
 
 const struct engine_ops *engine_at(unsigned i)

@@ -15,6 +15,7 @@
 
 /* Facts of SDM vol. 4 and APM vol. 2 that only this file needs. */
 enum {
+	MSR_SMI_COUNT = 0x34,
 	MSR_FEAT_CTL = 0x3a,
 	MSR_PPIN_CTL = 0x4e,
 	MSR_PPIN = 0x4f,
@@ -41,6 +42,7 @@ enum {
 	MSR_AMD_DC_CFG = 0xc0011022,
 	MSR_AMD_DE_CFG = 0xc0011029,
 	MSR_AMD_BU_CFG2 = 0xc001102a,
+	MSR_AMD_BP_CFG = 0xc001102e,
 };
 
 #define APIC_BASE_EXTD BIT(10)
@@ -53,6 +55,7 @@ enum {
 #define MTRR_BASE_RESERVED 0xf00ull
 #define MTRR_MASK_RESERVED 0x7ffull
 #define SPEC_CTRL_WRITABLE 3 /* IBRS, STIBP */
+#define SPEC_CTRL_BHI_DIS_S BIT(10)
 #define PRED_CMD_WRITABLE 1  /* IBPB */
 #define HWCR_TSC_FREQ_SEL BIT(24) /* the TSC counts at P0's frequency: Linux warns if clear */
 #define HWCR_WRITABLE (BIT(3) | BIT(6) | BIT(8) | BIT(18) | HWCR_TSC_FREQ_SEL)
@@ -158,40 +161,19 @@ static bool write_apic_base(struct vcpu *v, const struct msr_def *d, uint32_t ms
 	return write_intc(v, d, msr, val);
 }
 
-/* The controller counts in the host's TSC, so that it need not know this vCPU's offset. 0 is "disarmed". */
-static bool read_deadline(struct vcpu *v, const struct msr_def *d, uint32_t msr, uint64_t *val)
-{
-	if (!read_intc(v, d, msr, val))
-		return false;
-	if (*val)
-		*val += v->s.msr.tsc_offset;
-	return true;
-}
-
-static bool write_deadline(struct vcpu *v, const struct msr_def *d, uint32_t msr, uint64_t val)
-{
-	/* Out of the host's range: long past, or never. */
-	__int128 host = (__int128)val - (int64_t)v->s.msr.tsc_offset;
-
-	if (!val)
-		return write_intc(v, d, msr, 0);
-	return write_intc(v, d, msr, host < 1 ? 1 : host > UINT64_MAX ? UINT64_MAX : (uint64_t)host);
-}
-
 /* -- The TSC (SDM vol. 3, 18.17.3) ----------------------------------------------------------------- */
 
 static void move_tsc(struct vcpu *v, uint64_t delta)
 {
-	static const struct msr_def deadline = { MSR_TSC_DEADLINE, MSR_TSC_DEADLINE };
-	uint64_t armed = 0;
+	uint64_t deadline;
 
 	if (!delta)
 		return;
-	read_deadline(v, &deadline, MSR_TSC_DEADLINE, &armed);
 	v->s.msr.tsc_offset += delta;
 	v->s.msr.tsc_adjust += delta;
-	if (armed)
-		write_deadline(v, &deadline, MSR_TSC_DEADLINE, armed);
+	/* The deadline is a value of the guest's TSC: set it again, so that the controller times it anew. */
+	if (read_intc(v, NULL, MSR_TSC_DEADLINE, &deadline) && deadline)
+		write_intc(v, NULL, MSR_TSC_DEADLINE, deadline);
 	pvclock_update(v);
 }
 
@@ -348,6 +330,16 @@ static bool write_seg_base(struct vcpu *v, const struct msr_def *d, uint32_t msr
 	return write_canonical(v, &base[msr - MSR_FS_BASE], msr, val);
 }
 
+static bool write_spec_ctrl(struct vcpu *v, const struct msr_def *d, uint32_t msr, uint64_t val)
+{
+	uint64_t bhi = cpuid_feature_on(v->cpuid, FEAT_BHI_CTRL) ? SPEC_CTRL_BHI_DIS_S : 0;
+
+	if (val & ~(d->writable | bhi))
+		return false;
+	v->s.msr.spec_ctrl = val;
+	return true;
+}
+
 static bool read_patch_level(struct vcpu *v, const struct msr_def *d, uint32_t msr, uint64_t *val)
 {
 	*val = v->cpuid->vendor == VENDOR_AMD ? PATCH_LEVEL_AMD : PATCH_LEVEL_INTEL;
@@ -387,10 +379,11 @@ static const struct msr_def msrs[] = {
 	{ MSR_TSC, MSR_TSC, read_tsc, write_tsc, 0, ALL, FEAT_TSC, ANY },
 	{ MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_const, NULL, 0, 0, NEEDS_NONE, INTEL },
 	{ MSR_APIC_BASE, MSR_APIC_BASE, read_intc, write_apic_base, 0, ALL, FEAT_APIC, ANY },
+	{ MSR_SMI_COUNT, MSR_SMI_COUNT },
 	{ MSR_FEAT_CTL, MSR_FEAT_CTL, read_const, NULL, FEAT_CTL_LOCKED, 0, NEEDS_NONE, INTEL },
 	{ MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_field, write_tsc_adjust, FIELD(tsc_adjust), ALL, FEAT_TSC_ADJUST, ANY },
-	{ MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_field, write_field, FIELD(spec_ctrl), SPEC_CTRL_WRITABLE, FEAT_SPEC_CTRL,
-	  ANY },
+	{ MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_field, write_spec_ctrl, FIELD(spec_ctrl), SPEC_CTRL_WRITABLE,
+	  FEAT_SPEC_CTRL, ANY },
 	{ MSR_PRED_CMD, MSR_PRED_CMD, NULL, write_ignored, 0, PRED_CMD_WRITABLE, FEAT_SPEC_CTRL, ANY },
 	{ MSR_PPIN_CTL, MSR_PPIN },
 	{ MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_patch_level, write_ignored, 0, ALL, NEEDS_NONE, ANY },
@@ -420,7 +413,7 @@ static const struct msr_def msrs[] = {
 	  ANY },
 	{ MSR_MC0_CTL, MSR_MC_LAST },
 	{ MSR_RAPL_FIRST, MSR_RAPL_LAST },
-	{ MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_deadline, write_deadline, 0, ALL, FEAT_TSC_DEADLINE, ANY },
+	{ MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_intc, write_intc, 0, ALL, FEAT_TSC_DEADLINE, ANY },
 	{ MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_intc, write_intc, 0, ALL, FEAT_X2APIC, ANY },
 	{ MSR_XSS, MSR_XSS, read_field, write_xss, offsetof(struct x86_state, xss), ALL, FEAT_XSAVES, ANY },
 	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_field, write_wall_clock, FIELD(kvm_wall_clock), ALL,
@@ -446,6 +439,7 @@ static const struct msr_def msrs[] = {
 	{ MSR_AMD_LS_CFG, MSR_AMD_DC_CFG, read_const, write_ignored, 0, ALL, NEEDS_NONE, AMD },
 	{ MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, read_const, write_ignored, DE_CFG_LFENCE_SERIALIZE, ALL, NEEDS_NONE, AMD },
 	{ MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, read_const, write_ignored, 0, ALL, NEEDS_NONE, AMD },
+	{ MSR_AMD_BP_CFG, MSR_AMD_BP_CFG, read_const, write_ignored, 0, ALL, NEEDS_NONE, AMD },
 };
 
 static int compare_number(const void *key, const void *row)

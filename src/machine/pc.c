@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cpu/pvclock.h"
 #include "machine/board.h"
 
 #define MEM_ADDR_BITS 52
@@ -161,12 +162,15 @@ void pc_pause(struct pc *pc, bool paused)
 	if (paused) {
 		for (unsigned i = 0; i < pc->group.n; i++)
 			vcpu_pause(pc->group.v[i]);
+		pvclock_stop(&pc->group);
 		clock_pause(pc->clock, true);
 		quiesce(pc, true);
 		return;
 	}
 	clock_pause(pc->clock, false);
 	quiesce(pc, false);
+	for (unsigned i = 0; i < pc->group.n; i++)
+		pvclock_update(pc->group.v[i]);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		vcpu_resume(pc->group.v[i]);
 }

@@ -83,8 +83,10 @@ static int barrier_init(struct ram_own *own, struct err *e)
 	else if (membarrier(MEMBARRIER_CMD_GLOBAL) == 0)
 		own->barrier = MEMBARRIER_CMD_GLOBAL;
 	else
-		return err_set(e, errno, "guest RAM: membarrier(2): %s: it takes Linux 4.14 and a seccomp profile "
-			       "that allows it", strerror(errno));
+		return err_set(e, errno,
+			       "guest RAM: membarrier(2): %s: it takes Linux 4.14 and a "
+			       "seccomp profile that allows it",
+			       strerror(errno));
 	return 0;
 }
 
@@ -99,7 +101,8 @@ static void barrier(const struct ram *r)
 
 static void *map_sparse(size_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -118,16 +121,18 @@ static int make_memfd(struct ram *r, struct err *e)
 	/* Sealed: a shrunk file would turn guest accesses into our SIGBUS. */
 	if (ftruncate(r->memfd, (off_t)ram_size(r)) < 0 ||
 	    fcntl(r->memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
-		return err_set(e, errno, "guest RAM: a memory file of %llu MiB: %s: try a smaller --memory, or a "
-			       "higher limit of file size (ulimit -f)", (unsigned long long)(ram_size(r) / MiB),
-			       strerror(errno));
+		return err_set(e, errno,
+			       "guest RAM: a memory file of %llu MiB: %s: try a smaller --memory, or a "
+			       "higher limit of file size (ulimit -f)",
+			       (unsigned long long)(ram_size(r) / MiB), strerror(errno));
 	return 0;
 }
 
 static bool map_part(const struct ram *r, uint64_t gpa, uint64_t len)
 {
-	return !len || mmap(r->base + gpa, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
-			    r->memfd, (off_t)ram_file_offset(r, gpa)) != MAP_FAILED;
+	return !len ||
+	       mmap(r->base + gpa, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+		    r->memfd, (off_t)ram_file_offset(r, gpa)) != MAP_FAILED;
 }
 
 static int map_all(struct ram *r, struct err *e)
@@ -151,9 +156,10 @@ static int map_all(struct ram *r, struct err *e)
 		goto fail;
 	return 0;
 fail:
-	return err_set(e, errno, "guest RAM: no address space for %llu MiB: %s: try a smaller --memory, or a higher "
-		       "limit of virtual memory (ulimit -v)", (unsigned long long)(ram_size(r) / MiB),
-		       strerror(errno));
+	return err_set(e, errno,
+		       "guest RAM: no address space for %llu MiB: %s: try a smaller --memory, or a higher "
+		       "limit of virtual memory (ulimit -v)",
+		       (unsigned long long)(ram_size(r) / MiB), strerror(errno));
 }
 
 int ram_new(struct ram **out, uint64_t size, struct err *e)
@@ -162,8 +168,10 @@ int ram_new(struct ram **out, uint64_t size, struct err *e)
 	int rc;
 
 	if (size % PAGE_SIZE || size < RAM_MIN_SIZE || size > RAM_MAX_SIZE)
-		return err_set(e, EINVAL, "guest RAM: %llu bytes is not a size: take a multiple of 4 KiB from 1 MiB "
-			       "to 1 TiB", (unsigned long long)size);
+		return err_set(e, EINVAL,
+			       "guest RAM: %llu bytes is not a size: take a multiple of 4 KiB from 1 MiB "
+			       "to 1 TiB",
+			       (unsigned long long)size);
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return err_set(e, ENOMEM, "guest RAM: out of memory");
@@ -212,10 +220,17 @@ void ram_free(struct ram *r)
 
 /* -- Code pages ---------------------------------------------------------------------------------- */
 
-void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len), void *opaque)
+void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len),
+		      void *opaque)
 {
 	r->code_changed = code_changed;
 	r->opaque = opaque;
+}
+
+void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa), void *opaque)
+{
+	r->code_marked = code_marked;
+	r->mark_opaque = opaque;
 }
 
 uint32_t ram_mark_code(struct ram *r, uint64_t gpa)
@@ -229,6 +244,8 @@ uint32_t ram_mark_code(struct ram *r, uint64_t gpa)
 	lock_take(&r->own->mark_lock);
 	atomic_fetch_or(&r->flags[page], RAM_PAGE_ARMING);
 	barrier(r);
+	if (r->code_marked)
+		r->code_marked(r->mark_opaque, gpa);
 	flags = atomic_load(&r->flags[page]);
 	while ((flags & RAM_PAGE_ARMING) &&
 	       !atomic_compare_exchange_weak(&r->flags[page], &flags,
@@ -277,7 +294,7 @@ uint64_t ram_bitmap_bytes(const struct ram *r)
 	return ALIGN_UP(page_count(r), BITS_PER_WORD) / 8;
 }
 
-/* Set or clear RAM_PAGE_LOG for all RAM in [start, end), multiples of 4 KiB, eight pages at a time where it can. */
+/* Set or clear RAM_PAGE_LOG for the pages of [start, end), eight at a time where it can. */
 static void log_flags(struct ram *r, uint64_t start, uint64_t end, bool on)
 {
 	uint64_t page = start >> PAGE_SHIFT, last = end >> PAGE_SHIFT;

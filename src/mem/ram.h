@@ -32,8 +32,10 @@ struct ram {
 	int memfd;
 	_Atomic uint8_t *flags;
 	_Atomic uint32_t *version;
-	void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len); /* may be NULL; see ram_set_listener */
+	void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len); /* may be NULL */
 	void *opaque;
+	void (*code_marked)(void *opaque, uint64_t gpa); /* may be NULL; see ram_set_mark_listener */
+	void *mark_opaque;
 	struct ram_own *own; /* ram.c's: dirty log, marking lock, sizes of the mappings */
 };
 
@@ -73,8 +75,15 @@ static inline uint64_t ram_file_offset(const struct ram *r, uint64_t gpa)
 	return gpa < r->low_size ? gpa : gpa - (1ull << 32) + r->low_size;
 }
 
-/* Called with the range when a page with RAM_PAGE_CODE is written; on the writer's thread, any lock may be held. */
-void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len), void *opaque);
+/* Called with the range when a page with RAM_PAGE_CODE is written: on the writer's thread, under any lock. */
+void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len),
+		      void *opaque);
+
+/*
+ * Called when a page gets RAM_PAGE_CODE, before anybody reads its bytes as code: an engine whose stores do not
+ * look at the flags makes sure in here that none of them can still reach the page unseen. A leaf lock is held.
+ */
+void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa), void *opaque);
 
 /*
  * Say that page gpa is about to be read as code. Sets RAM_PAGE_CODE and, when it was clear, issues

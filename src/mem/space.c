@@ -196,7 +196,7 @@ static void retire_locked(struct space *s, struct view *v)
 	s->retired = v;
 }
 
-/* Make room for one more region, so that what follows cannot fail: n regions make at most 2n - 1 stretches. */
+/* Make room for one more region: what follows cannot fail. n regions make at most 2n - 1 stretches. */
 static int reserve_locked(struct space *s)
 {
 	unsigned capacity = MAX(FIRST_CAPACITY, s->spare->capacity);
@@ -381,7 +381,8 @@ struct piece {
 static struct piece next_piece(const struct io_ops *ops, uint64_t off, unsigned left)
 {
 	unsigned min = ops->min_size ? ops->min_size : 1, max = ops->max_size ? ops->max_size : MAX_ACCESS;
-	struct piece p = { .at = off & ~(uint64_t)(min - 1), .skip = (unsigned)(off & (min - 1)), .chunk = min };
+	unsigned skip = (unsigned)off & (min - 1);
+	struct piece p = { .at = off - skip, .skip = skip, .chunk = min };
 
 	if (!p.skip && left >= min)
 		while (p.chunk < max && p.chunk * 2 <= left)

@@ -61,7 +61,7 @@ void tlb_fill(struct tlb *t, enum mmu_mode mode, uint64_t la, const struct mmu_t
 void tlb_flush_all(struct tlb *t);                      /* every PCID, global pages too */
 void tlb_flush_nonglobal(struct tlb *t, uint64_t pcid); /* CR3 load: one PCID, global pages stay */
 void tlb_flush_all_nonglobal(struct tlb *t);            /* INVPCID type 3: all PCIDs, global pages stay */
-void tlb_flush_page(struct tlb *t, uint64_t la);        /* INVLPG: current PCID and global pages, whole large page */
+void tlb_flush_page(struct tlb *t, uint64_t la);        /* INVLPG: this PCID and global, whole large page */
 void tlb_flush_page_pcid(struct tlb *t, uint64_t la, uint64_t pcid); /* INVPCID type 0: not global pages */
 
 #endif

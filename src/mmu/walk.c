@@ -48,7 +48,7 @@ struct paging {
 };
 
 static const struct paging paging_32 = { 4, 10, 2, { 22, 12 } };
-static const struct paging paging_pae = { 8, 9, 2, { 21, 12 } }; /* below the PDPTEs, which are in registers */
+static const struct paging paging_pae = { 8, 9, 2, { 21, 12 } }; /* the PDPTEs are in registers */
 static const struct paging paging_4level = { 8, 9, 4, { 39, 30, 21, 12 } };
 static const struct paging paging_5level = { 8, 9, 5, { 48, 39, 30, 21, 12 } };
 
@@ -103,10 +103,10 @@ static bool exchange(struct entry *e, uint64_t want)
 	bool ok;
 
 	if (e->bytes == 8)
-		return __atomic_compare_exchange_n((uint64_t *)entry_host(e), &e->val, want, false, __ATOMIC_SEQ_CST,
-						   __ATOMIC_SEQ_CST);
-	ok = __atomic_compare_exchange_n((uint32_t *)entry_host(e), &old, (uint32_t)want, false, __ATOMIC_SEQ_CST,
-					 __ATOMIC_SEQ_CST);
+		return __atomic_compare_exchange_n((uint64_t *)entry_host(e), &e->val, want, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	ok = __atomic_compare_exchange_n((uint32_t *)entry_host(e), &old, (uint32_t)want, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	e->val = old;
 	return ok;
 }
@@ -117,7 +117,8 @@ static bool exchange(struct entry *e, uint64_t want)
  */
 static bool set_bits(struct entry *e, uint64_t bits)
 {
-	const uint64_t read = e->val, no_matter = PTE_A | PTE_D | PTE_FREE | (e->bytes == 8 ? PTE_FREE_HIGH : 0);
+	const uint64_t no_matter = PTE_A | PTE_D | PTE_FREE | (e->bytes == 8 ? PTE_FREE_HIGH : 0);
+	const uint64_t read = e->val;
 
 	if (!(bits & ~read) || !e->ram)
 		return true;
@@ -209,7 +210,8 @@ static uint32_t descend(struct walk *w)
 	for (unsigned i = 0; i < p->levels; i++) {
 		unsigned shift = p->shift[i];
 		uint64_t index = bits_of(w->la, shift + p->index_bits - 1, shift);
-		uint64_t entry = read_entry(w->mem, table + index * p->entry_bytes, p->entry_bytes, &w->e[w->n++]);
+		uint64_t at = table + index * p->entry_bytes;
+		uint64_t entry = read_entry(w->mem, at, p->entry_bytes, &w->e[w->n++]);
 		bool leaf = is_leaf(w, p, entry, shift);
 
 		if (!(entry & PTE_P))
@@ -288,7 +290,8 @@ static uint32_t access_error(const struct x86_state *s, enum mmu_access access, 
 }
 
 /* Not an initializer: that would clear all of the entries, on each TLB miss. */
-static void begin(struct walk *w, const struct x86_state *s, struct space *mem, unsigned gpa_bits, uint64_t la)
+static void begin(struct walk *w, const struct x86_state *s, struct space *mem, unsigned gpa_bits,
+		  uint64_t la)
 {
 	w->s = s;
 	w->mem = mem;

@@ -20,11 +20,13 @@ def guest_run(doppel, *command, options=(), stdin=b""):
 @pytest.fixture(scope="module")
 def default_guest(doppel):
     """Fetch it once, outside of any test's time limit."""
+    if SHORT:
+        return
     r = guest_run(doppel, "true")
     assert r.status == 0, r
 
 
-@pytest.mark.parametrize("cpus", [1] if SHORT else [1, 2])
+@pytest.mark.parametrize("cpus", [2] if SHORT else [1, 2])
 def test_cpuinfo_and_status(doppel, cpus):
     """The issue's own example."""
     r = guest_run(doppel, "sh", "-c", "cat /proc/cpuinfo; exit 7", options=["--cpus", cpus])
@@ -39,10 +41,9 @@ def test_cpuinfo_and_status(doppel, cpus):
     assert {"fpu", "sse2", "lm", "nx", "hypervisor"} <= flags
 
 
+@long_only
 def test_statuses(doppel, default_guest):
     assert guest_run(doppel, "true").status == 0
-    if SHORT:
-        return
     assert guest_run(doppel, "false").status == 1
     assert guest_run(doppel, "sh", "-c", "exit 255").status == 255
     assert guest_run(doppel, "sh", "-c", "kill -9 $$").status == 137
@@ -225,7 +226,7 @@ def test_signal_during_boot(doppel, default_guest):
 
 def test_doctor_knows_the_default_guest(doppel, default_guest):
     r = doppel("doctor")
-    assert re.search(r"default guest +.*linux", r.out, re.I), r
+    assert re.search(r"default guest +\S*vmlinuz-\d", r.out), r
 
 
 @long_only

@@ -90,12 +90,21 @@ void reset_device(void *device)
 	d->ops->reset(d);
 }
 
-void check_round_trip(void *device)
+static void stop(struct clock *clock, struct device *d, bool on)
+{
+	if (clock)
+		clock_pause(clock, on);
+	if (d->ops->quiesce)
+		d->ops->quiesce(d, on);
+}
+
+void check_round_trip(struct clock *clock, void *device)
 {
 	struct device *d = device;
 	struct strbuf first = STRBUF_INIT, second = STRBUF_INIT;
 	struct err e = { "" };
 
+	stop(clock, d, true);
 	device_save(d, &first);
 	reset_device(d);
 	assert_int_equal(device_load(d, d->ops->state_version, first.buf, first.len, &e), 0);
@@ -106,6 +115,7 @@ void check_round_trip(void *device)
 	assert_true(device_load(d, d->ops->state_version, first.buf, first.len - 1, &e) < 0);
 	assert_true(device_load(d, d->ops->state_version + 1, first.buf, first.len, &e) < 0);
 	assert_int_equal(device_load(d, d->ops->state_version, first.buf, first.len, &e), 0);
+	stop(clock, d, false);
 	strbuf_release(&first);
 	strbuf_release(&second);
 }
@@ -137,7 +147,7 @@ static size_t pick_value_byte(const struct strbuf *image, uint64_t *seed)
 	}
 }
 
-void check_hostile_state(void *device, void (*poke)(void *opaque), void *opaque)
+void check_hostile_state(struct clock *clock, void *device, void (*poke)(void *opaque), void *opaque)
 {
 	struct device *d = device;
 	struct strbuf image = STRBUF_INIT;
@@ -145,7 +155,9 @@ void check_hostile_state(void *device, void (*poke)(void *opaque), void *opaque)
 	unsigned taken = 0;
 	struct err e;
 
+	stop(clock, d, true);
 	device_save(d, &image);
+	stop(clock, d, false);
 	for (unsigned i = 0; i < HOSTILE_IMAGES; i++) {
 		char *bad = malloc(image.len);
 		unsigned changes = 1 + i % 3;
@@ -153,8 +165,10 @@ void check_hostile_state(void *device, void (*poke)(void *opaque), void *opaque)
 		memcpy(bad, image.buf, image.len);
 		for (unsigned k = 0; k < changes; k++)
 			bad[pick_value_byte(&image, &seed)] = (char)(next_random(&seed) & (i & 1 ? 0xff : 0x01));
+		stop(clock, d, true);
 		if (!device_load(d, d->ops->state_version, bad, image.len, &e))
 			taken++;
+		stop(clock, d, false);
 		free(bad);
 		poke(opaque);
 	}

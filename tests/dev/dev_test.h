@@ -52,14 +52,17 @@ void sleep_ns(uint64_t ns);
 bool wait_for(bool (*cond)(void *opaque), void *opaque, unsigned ms);
 bool wait_rises(struct probe *p, unsigned at_least, unsigned ms);
 
-/* Save, disturb by a reset, load, save: both images must be the same. Also a truncated image must be refused. */
-void check_round_trip(void *device);
+/*
+ * Save, disturb by a reset, load, save: both images must be the same. Also a truncated image must be refused.
+ * The clock, if one is given, stands meanwhile, as that of a stopped machine.
+ */
+void check_round_trip(struct clock *clock, void *device);
 
 /*
  * Load images of the device with one to three value bytes changed, many of them. Each may be refused or
  * taken; poke() then uses the chip. The device is left in reset state.
  */
-void check_hostile_state(void *device, void (*poke)(void *opaque), void *opaque);
+void check_hostile_state(struct clock *clock, void *device, void (*poke)(void *opaque), void *opaque);
 
 void free_device(void *device);
 void reset_device(void *device);

@@ -108,6 +108,8 @@ static void test_power_button(void **state)
 	out(STS + 1, 1, 0x01);
 	assert_false(f.sci.level);
 	assert_int_equal(in(EN, 2), 0x100);
+	out(EN, 2, 0xffff);
+	assert_int_equal(in(EN, 2), 0x0721); /* the fixed events: Linux checks that RTC_EN sticks */
 }
 
 static void test_control(void **state)
@@ -141,7 +143,7 @@ static void test_state(void **state)
 	out(EN, 2, 0x101);
 	out(CNT, 2, 2 << 10);
 	acpi_pm_power_button(f.pm);
-	check_round_trip(f.pm);
+	check_round_trip(f.b.clock, f.pm);
 	assert_true(f.sci.level);
 	assert_int_equal(in(CNT, 2), 2 << 10 | 1);
 	reset_device(f.pm);
@@ -158,7 +160,7 @@ static void poke(void *opaque)
 
 static void test_hostile_state(void **state)
 {
-	check_hostile_state(f.pm, poke, NULL);
+	check_hostile_state(f.b.clock, f.pm, poke, NULL);
 }
 
 int main(void)

@@ -158,7 +158,7 @@ static void test_state(void **state)
 	out8(&f.b, DATA, 0x05);
 	out8(&f.b, DATA, 0xf2);
 	out8(&f.b, CMD, 0xd1); /* waits for its byte */
-	check_round_trip(f.k);
+	check_round_trip(f.b.clock, f.k);
 	out8(&f.b, DATA, 0xdd);
 	assert_false(f.a20.level);
 	expect(0xfa, false);
@@ -182,7 +182,7 @@ static void poke(void *opaque)
 static void test_hostile_state(void **state)
 {
 	out8(&f.b, DATA, 0xf2);
-	check_hostile_state(f.k, poke, NULL);
+	check_hostile_state(f.b.clock, f.k, poke, NULL);
 }
 
 int main(void)

@@ -172,7 +172,7 @@ static void test_state(void **state)
 	set_rte(9, 0x0300000000008041ull);
 	irq_set(&f.in[9], true);
 	space_write(f.b.mem, BASE, 4, 0x22);
-	check_round_trip(f.a);
+	check_round_trip(f.b.clock, f.a);
 	assert_int_equal(space_read(f.b.mem, BASE + 0x10, 4), 0xc041);
 	assert_int_equal(f.out.n, 1); /* loading sends nothing */
 	ioapic_eoi(f.a, 0x41);
@@ -194,7 +194,7 @@ static void poke(void *opaque)
 static void test_hostile_state(void **state)
 {
 	set_rte(9, 0x8041);
-	check_hostile_state(f.a, poke, NULL);
+	check_hostile_state(f.b.clock, f.a, poke, NULL);
 }
 
 int main(void)

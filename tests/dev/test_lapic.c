@@ -612,7 +612,7 @@ static void test_state(void **state)
 	wr(1, LVT_TIMER, 0x20050);
 	wr(1, INITIAL, 1000000000);
 	wr(1, ICR2, 0x02000000);
-	check_round_trip(f.cpu[1].l);
+	check_round_trip(f.b.clock, f.cpu[1].l);
 	assert_true(pending(1));
 	assert_int_equal(rd(1, PPR), 0x90);
 	assert_int_equal(ack(1), 0xa2);
@@ -620,7 +620,7 @@ static void test_state(void **state)
 	/* A restored deadline fires. */
 	wr(0, LVT_TIMER, 0x40042);
 	wrmsr(0, TSC_DEADLINE, host_tsc() + clock_tsc_hz(f.b.clock) / 50);
-	check_round_trip(f.cpu[0].l);
+	check_round_trip(f.b.clock, f.cpu[0].l);
 	assert_true(wait_for(is_pending0, NULL, 1000));
 }
 
@@ -649,7 +649,7 @@ static void test_hostile_state(void **state)
 	ipi(0, 1, 0x91);
 	wr(1, LVT_TIMER, 0x20050);
 	wr(1, INITIAL, 1000000000);
-	check_hostile_state(f.cpu[1].l, poke, NULL);
+	check_hostile_state(f.b.clock, f.cpu[1].l, poke, NULL);
 }
 
 int main(void)

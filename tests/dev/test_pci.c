@@ -196,7 +196,7 @@ static void test_reset_registers(void **state)
 	out8(&f.b, PORT_A, 0x03); /* no new edge */
 	assert_int_equal(f.fast.rises, 1);
 	assert_int_equal(in8(&f.b, PORT_A), 0x03);
-	check_round_trip(f.rc);
+	check_round_trip(f.b.clock, f.rc);
 	reset_device(f.rc);
 	assert_int_equal(in8(&f.b, PORT_A), 0x02);
 }
@@ -205,7 +205,7 @@ static void test_state(void **state)
 {
 	cfg_write(0, 4, 2, 0x0006);
 	cfg_write(0, 0x3c, 1, 9);
-	check_round_trip(f.host);
+	check_round_trip(f.b.clock, f.host);
 	assert_int_equal(space_read(f.b.pio, DATA, 1), 9); /* the address too */
 	reset_device(f.host);
 	assert_int_equal(cfg_read(0, 0x3c, 1), 0);
@@ -231,8 +231,8 @@ static void poke(void *opaque)
 
 static void test_hostile_state(void **state)
 {
-	check_hostile_state(f.host, poke, NULL);
-	check_hostile_state(f.rc, poke, NULL);
+	check_hostile_state(f.b.clock, f.host, poke, NULL);
+	check_hostile_state(f.b.clock, f.rc, poke, NULL);
 }
 
 static uint32_t exit_code;

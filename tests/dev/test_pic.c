@@ -260,7 +260,7 @@ static void test_state(void **state)
 	irq_pulse(&f.in[14]);
 	assert_int_equal(pic_ack(f.pic), 0x2e);
 	irq_pulse(&f.in[0]);
-	check_round_trip(f.pic);
+	check_round_trip(f.b.clock, f.pic);
 	assert_true(f.out.level);
 	assert_int_equal(pic_ack(f.pic), 0x20);
 	assert_int_equal(read_isr(M), 0x05);
@@ -285,7 +285,7 @@ static void poke(void *opaque)
 static void test_hostile_state(void **state)
 {
 	irq_pulse(&f.in[3]);
-	check_hostile_state(f.pic, poke, NULL);
+	check_hostile_state(f.b.clock, f.pic, poke, NULL);
 }
 
 int main(void)

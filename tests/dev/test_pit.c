@@ -246,7 +246,7 @@ static void test_state(void **state)
 	out8(&f.b, PORT_B, 3);
 	program(2, 3, 4000);
 	out8(&f.b, CONTROL, 0x80);
-	check_round_trip(f.pit);
+	check_round_trip(f.b.clock, f.pit);
 	assert_int_equal(in8(&f.b, PORT_B) & 0x0f, 3);
 	f.out.rises = 0;
 	assert_true(wait_rises(&f.out, 3, 1000)); /* it ticks on */
@@ -274,7 +274,7 @@ static void test_hostile_state(void **state)
 	program(1, 1, 3);
 	out8(&f.b, PORT_B, 1);
 	program(2, 3, 1000);
-	check_hostile_state(f.pit, poke, NULL);
+	check_hostile_state(f.b.clock, f.pit, poke, NULL);
 }
 
 int main(void)

@@ -234,11 +234,11 @@ static void test_state(void **state)
 	set(10, 0x26);
 	get(12);
 	set(11, 0x02);
-	check_round_trip(f.rtc);
+	check_round_trip(f.b.clock, f.rtc);
 	assert_int_equal(get(9), 0x30);
 	assert_int_equal(get(0x40), 0x77);
 	set(11, 0x42);
-	check_round_trip(f.rtc);
+	check_round_trip(f.b.clock, f.rtc);
 	get(12);
 	assert_true(wait_rises(&f.irq, 1, 1000));
 }
@@ -254,7 +254,7 @@ static void poke(void *opaque)
 
 static void test_hostile_state(void **state)
 {
-	check_hostile_state(f.rtc, poke, NULL);
+	check_hostile_state(f.b.clock, f.rtc, poke, NULL);
 }
 
 int main(void)

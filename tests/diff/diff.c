@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host CPU as oracle: random instructions in random states, run natively and in an engine, must have the same
- * outcome to the last bit. See docs/testing.md. Exit status 0: no difference; 1: differences; 2: usage or trouble.
+ * outcome to the last bit. See README.md here. Exit status 0: no difference; 1: differences; 2: usage or trouble.
  */
 #include <errno.h>
 #include <getopt.h>

@@ -138,14 +138,40 @@ static bool loop_with_rep(const ZydisDecodedInstruction *in)
 	return false;
 }
 
+/* VEX.W outside of 64-bit mode where it would choose a 64-bit register: ignored by Intel's, not by AMD's. */
+static bool wide_in_narrow_mode(const ZydisDecodedInstruction *in)
+{
+	if (in->machine_mode == ZYDIS_MACHINE_MODE_LONG_64 || in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+		return false;
+	if (!(in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ? in->raw.evex.W : in->raw.vex.W))
+		return false;
+	return in->mnemonic == ZYDIS_MNEMONIC_VPINSRD || in->mnemonic == ZYDIS_MNEMONIC_VPEXTRD ||
+	       in->mnemonic == ZYDIS_MNEMONIC_KMOVD;
+}
+
 static bool allowed(const ZydisDecodedInstruction *in)
 {
-	if (loop_with_rep(in))
+	if (loop_with_rep(in) || wide_in_narrow_mode(in))
 		return false;
 	/* INT 80h enters Linux. */
 	if (in->mnemonic == ZYDIS_MNEMONIC_INT && in->raw.imm[0].value.u == 0x80)
 		return false;
 	return !catalog_excluded((uint16_t)in->mnemonic);
+}
+
+/* 3DNow!: the opcode stands behind the operands, wherever that is. */
+static bool put_last_opcode(const struct generator *g, const struct form *f, unsigned n, struct diff_case *c,
+			    struct decoded_insn *d)
+{
+	for (unsigned end = n; end < n + 6; end++) {
+		uint8_t random = c->code[end];
+
+		c->code[end] = f->opcode;
+		if (gen_decode(g->catalog, c, d) && d->i.length == end + 1 && d->i.mnemonic == f->mnemonic)
+			return true;
+		c->code[end] = random;
+	}
+	return false;
 }
 
 static bool bytes_of_form(const struct generator *g, struct rng *r, const struct form *f, struct diff_case *c,
@@ -158,8 +184,8 @@ static bool bytes_of_form(const struct generator *g, struct rng *r, const struct
 		rng_fill(r, c->code + n, 16);
 		if (attempt >= 9 && f->mem)
 			c->code[n] = 0x08;
-		if (f->kind == FORM_LEGACY && f->map == 4)
-			n += 8; /* the opcode comes last; wherever that is */
+		if (f->kind == FORM_LEGACY && f->map == 4 && !put_last_opcode(g, f, n, c, d))
+			continue;
 		if (gen_decode(g->catalog, c, d) && allowed(&d->i))
 			return true;
 	}
@@ -196,10 +222,12 @@ static void invalid_bytes(const struct generator *g, struct rng *r, struct diff_
 
 /* -- The world around it ----------------------------------------------------------------------- */
 
-static uint64_t random_start(struct rng *r, unsigned len)
+static uint64_t random_start(const struct generator *g, struct rng *r, unsigned len)
 {
 	unsigned p = rng_below(r, 100);
 
+	if (g->plain)
+		return PAGE_SIZE / 2;
 	if (p < 16) /* over the middle */
 		return PAGE_SIZE - rng_below(r, len + 1);
 	if (p < 20) /* up to the end, or beyond it */
@@ -279,7 +307,7 @@ static void random_world(const struct generator *g, struct rng *r, struct diff_c
 
 	random_segments(g, r, c);
 	base = (c->mode == MODE_64 && one_in(r, 2) ? WORLD_HIGH : WORLD_LOW) + WORLD_CODE;
-	c->start = base + random_start(r, c->code_len);
+	c->start = base + random_start(g, r, c->code_len);
 	c->rip = c->start - world_seg_base(c->sel[SEG_CS]);
 	c->rflags = value_flags(r, c->insn_len && d->i.meta.category == ZYDIS_CATEGORY_STRINGOP);
 	random_registers(r, c);

@@ -12,6 +12,7 @@ struct generator {
 	uint64_t seed;
 	uint64_t xcr0;   /* components that cases may use */
 	bool ldt;
+	bool plain;      /* no fetch faults: code in the middle of a page and of its segment */
 	uint32_t *only;  /* forms to take, if --class was given; else NULL */
 	uint32_t n_only;
 };

@@ -186,7 +186,7 @@ static int set_signals(void)
 	       BIT(SIGALRM - 1) }; /* the alarm must not come into the handler */
 	const size_t size = 256 * KiB;
 	stack_t ss = { .ss_size = size };
-	struct itimerval every = { { 0, 100000 }, { 0, 100000 } };
+	struct itimerval every = { { 0, 10000 }, { 0, 10000 } };
 
 	ss.ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (ss.ss_sp == MAP_FAILED || sigaltstack(&ss, NULL) < 0)

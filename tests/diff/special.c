@@ -76,11 +76,19 @@ static void near_target(struct steer *s)
 		set_operand(s, op, code_offset(s, s->c->sel[SEG_CS]));
 }
 
-/* Which of the many accesses of a far transfer are checked for alignment, and when, is the implementation's. */
+/* Which of several accesses are checked for alignment, and when, is the implementation's. */
 static void drop_alignment_check(struct steer *s)
 {
-	if (s->d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || s->d->i.mnemonic == ZYDIS_MNEMONIC_ENTER)
+	switch (s->d->i.mnemonic) {
+	case ZYDIS_MNEMONIC_ENTER: case ZYDIS_MNEMONIC_LDS: case ZYDIS_MNEMONIC_LES: case ZYDIS_MNEMONIC_LFS:
+	case ZYDIS_MNEMONIC_LGS: case ZYDIS_MNEMONIC_LSS: case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64:
+	case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64:
 		s->c->rflags &= ~FL_AC;
+		break;
+	default:
+		if (s->d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || s->d->i.mnemonic == ZYDIS_MNEMONIC_CALL)
+			s->c->rflags &= ~FL_AC;
+	}
 }
 
 static void far_target(struct steer *s)

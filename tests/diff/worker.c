@@ -16,6 +16,7 @@ struct worker {
 	struct subject *subject;
 	struct compare cmp;
 	struct outcome ours;
+	struct strbuf why[BATCH_CASES]; /* of the failures of the batch, as they were in it */
 	uint16_t reports[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* printed, by mnemonic */
 };
 
@@ -84,7 +85,7 @@ static bool still_fails(void *opaque, const struct diff_case *c)
 
 /* -- Reports ----------------------------------------------------------------------------------- */
 
-static void report(struct worker *w, const struct diff_case *failed)
+static void report(struct worker *w, const struct diff_case *failed, const struct strbuf *in_batch)
 {
 	const struct options *o = w->env->o;
 	struct strbuf text = STRBUF_INIT, why = STRBUF_INIT;
@@ -102,12 +103,14 @@ static void report(struct worker *w, const struct diff_case *failed)
 	outcome_print(&c, &host, &text);
 	strbuf_addf(&text, "\n  %s: ", w->second ? "again" : o->engine);
 	outcome_print(&c, w->second ? &native_batch(w->second)->native[0] : &w->ours, &text);
-	strbuf_addf(&text, "\n%s", why.len ? why.buf : "    (only in the company of other cases)\n");
+	strbuf_addf(&text, "\n%s", why.len ? why.buf : "    only in the company of other cases:\n");
+	if (!why.len)
+		strbuf_add(&text, in_batch->buf, in_batch->len);
 	strbuf_release(&why);
 	print_text(&text);
 }
 
-static void failed_case(struct worker *w, const struct diff_case *c)
+static void failed_case(struct worker *w, const struct diff_case *c, const struct strbuf *why)
 {
 	const struct options *o = w->env->o;
 	struct totals *t = w->env->totals;
@@ -119,7 +122,7 @@ static void failed_case(struct worker *w, const struct diff_case *c)
 		return;
 	w->reports[c->mnemonic]++;
 	if (t->reported++ < o->max_reports)
-		report(w, c);
+		report(w, c, why);
 	if (!o->keep_going && t->reported >= o->max_reports)
 		t->stop = true;
 }
@@ -147,7 +150,7 @@ static void judge(struct worker *w, unsigned n, unsigned *failed, unsigned *n_fa
 			w->env->totals->hangs++;
 			continue;
 		}
-		if (!outcomes_agree(&w->cmp, &b->c[i], host, run_other(w, i), NULL))
+		if (!outcomes_agree(&w->cmp, &b->c[i], host, run_other(w, i), &w->why[*n_failed]))
 			failed[(*n_failed)++] = i;
 	}
 }
@@ -171,7 +174,9 @@ static int run_batch(struct worker *w, uint64_t batch, unsigned n, struct err *e
 	for (unsigned i = 0; i < n_failed; i++)
 		keep[i] = b->c[failed[i]];
 	for (unsigned i = 0; i < n_failed && !w->env->totals->stop; i++)
-		failed_case(w, &keep[i]);
+		failed_case(w, &keep[i], &w->why[i]);
+	for (unsigned i = 0; i < n_failed; i++)
+		strbuf_release(&w->why[i]);
 	return 0;
 }
 
@@ -194,12 +199,12 @@ static int run_single(struct worker *w, struct err *e)
 	strbuf_addf(&text, "  host: ");
 	outcome_print(&c, &host, &text);
 	strbuf_addf(&text, "\n%s", agree ? "  no difference\n" : why.len ? why.buf : "\n");
-	strbuf_release(&why);
 	print_text(&text);
 	if (!agree) {
 		w->env->totals->failures++;
-		report(w, &c);
+		report(w, &c, &why);
 	}
+	strbuf_release(&why);
 	w->env->totals->cases++;
 	return 0;
 }
@@ -273,7 +278,8 @@ static int probe_forms(struct native *n, const struct generator *gen, uint32_t *
 		if (run_native(n, e) < 0)
 			return -1;
 		for (unsigned i = 0; i < b->n; i++)
-			if (b->native[i].vector == X86_UD && b->native[i].rip == b->c[i].rip)
+			if (b->c[i].form == NO_FORM ||
+			    (b->native[i].vector == X86_UD && b->native[i].rip == b->c[i].rip))
 				list[left++] = list[first + i];
 	}
 	return (int)left;
@@ -284,6 +290,7 @@ static int probe_forms(struct native *n, const struct generator *gen, uint32_t *
 int worker_probe(struct catalog *cat, const struct generator *gen, struct err *e)
 {
 	uint32_t *list = calloc(cat->n, sizeof(*list));
+	struct generator plain = *gen;
 	int left = (int)cat->n, rc;
 	struct native *n;
 
@@ -294,11 +301,12 @@ int worker_probe(struct catalog *cat, const struct generator *gen, struct err *e
 		free(list);
 		return rc;
 	}
+	plain.plain = true;
 	gen_image(gen, 0, native_batch(n)->image);
 	for (uint32_t i = 0; i < cat->n; i++)
 		list[i] = i;
 	for (unsigned round = 0; round < PROBES && left > 0; round++)
-		left = probe_forms(n, gen, list, (uint32_t)left, round, e);
+		left = probe_forms(n, &plain, list, (uint32_t)left, round, e);
 	for (int i = 0; i < left; i++)
 		cat->form[list[i]].foreign = true;
 	native_free(n);

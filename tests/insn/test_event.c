@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Exceptions and interrupts: vectors, error codes, saved state, order, double and triple faults (SDM vol. 3, ch. 6). */
+/* Exceptions and interrupts: vectors, error codes, saved state, order, double faults (SDM vol. 3, ch. 6). */
 #include "check.h"
 
 #define FL_OFF_AT_ENTRY (FL_TF | FL_NT | FL_RF | FL_VM)
 
-/* -- Each exception (6.15) ------------------------------------------------------------------------- */
+/* -- Each exception (6.15) --------------------------------------------------------------------- */
 
 BOTH(divide, "nop\n divl %ecx\n hlt");
 BOTH(invalid, "nop\n ud2\n hlt");
@@ -125,7 +125,7 @@ static void test_alignment_check(void **state)
 	}
 }
 
-/* -- What is saved and what is set (6.12.1) ---------------------------------------------------------------- */
+/* -- What is saved and what is set (6.12.1) ---------------------------------------------------- */
 
 BOTH(soft_int, "int $0x80\n hlt");
 
@@ -220,7 +220,7 @@ static void test_ist(void **state)
 	assert_int_equal(t->frame.err, SEL_TSS | 1);
 }
 
-/* -- Faults during delivery (SDM vol. 2, INT n; vol. 3, 6.13) -------------------------------------------------- */
+/* -- Faults during delivery (SDM vol. 2, INT n; vol. 3, 6.13) ---------------------------------- */
 
 /* The error code of a fault met while delivering #UD (EXT set), or INT 80 (EXT clear). */
 static void check_delivery_fault(struct tiny *t, int vector, uint32_t err)
@@ -304,12 +304,12 @@ static void test_idt_limit(void **state)
 static void check_inner_stack(struct tiny *t, uint16_t ss, uint64_t desc, int vector, uint32_t err)
 {
 	tiny_enter(t, TINY_PROT32, 3);
-	/* The handlers of the faults use a stack of their own: they are tasks' business elsewhere, here ring 3's. */
+	/* Ring 0 has no stack here: the fault's handler is conforming code, which stays in ring 3. */
 	tiny_set_desc(t, SEL_FREE + 32, tiny_desc(0, 0xffffffff, 0x9f | SEG_G | SEG_DB));
 	tiny_set_gate(t, (unsigned)vector, 0xe, 0, SEL_FREE + 32, TINY_CODE + 0x100, 0);
 	tiny_set_gate(t, X86_GP, 0xe, 0, SEL_FREE + 32, TINY_CODE + 0x200, 0);
 	tiny_put(t, TINY_CODE + 0x200, "\xeb\xfe", 2);
-	/* pop %eax; pop %ebx (error code, EIP), then back to a good ring 0 stack to halt */
+	/* pop %eax; pop %ebx (error code, EIP); movw $SEL_DATA0, TSS.SS0; int3 */
 	tiny_put(t, TINY_CODE + 0x100, "\x58\x5b\x66\xc7\x05\x08\x40\x00\x00\x10\x00\xcc", 12);
 	if (ss & 0xfff8)
 		tiny_set_desc(t, ss, desc);
@@ -324,16 +324,17 @@ static void test_inner_stack_faults(void **state)
 {
 	struct tiny *t = *state;
 	uint64_t good = tiny_desc(0, 0xffffffff, 0x93 | SEG_G | SEG_DB);
+	uint64_t shallow = tiny_desc(0, TINY_STACK0 - 21, 0x93 | SEG_DB);
 
-	check_inner_stack(t, 0, 0, X86_TS, 1);
-	check_inner_stack(t, SEL_FREE | 3, good, X86_TS, SEL_FREE | 1);                             /* RPL */
-	check_inner_stack(t, SEL_FREE, good | 3ull << 45, X86_TS, SEL_FREE | 1);                    /* DPL */
-	check_inner_stack(t, SEL_FREE, tiny_desc(0, 0xfff, 0x91), X86_TS, SEL_FREE | 1);            /* read-only */
-	check_inner_stack(t, SEL_FREE, good & ~BIT(47), X86_SS, SEL_FREE | 1);                      /* not present */
-	check_inner_stack(t, SEL_FREE, tiny_desc(0, TINY_STACK0 - 21, 0x93 | SEG_DB), X86_SS, SEL_FREE | 1); /* limit */
+	check_inner_stack(t, 0, 0, X86_TS, 1);                                           /* null */
+	check_inner_stack(t, SEL_FREE | 3, good, X86_TS, SEL_FREE | 1);                  /* RPL */
+	check_inner_stack(t, SEL_FREE, good | 3ull << 45, X86_TS, SEL_FREE | 1);         /* DPL */
+	check_inner_stack(t, SEL_FREE, tiny_desc(0, 0xfff, 0x91), X86_TS, SEL_FREE | 1); /* read-only */
+	check_inner_stack(t, SEL_FREE, good & ~BIT(47), X86_SS, SEL_FREE | 1);           /* not present */
+	check_inner_stack(t, SEL_FREE, shallow, X86_SS, SEL_FREE | 1);                   /* limit */
 }
 
-/* -- Double faults, triple faults (table 6-5) ---------------------------------------------------------------------- */
+/* -- Double faults, triple faults (table 6-5) -------------------------------------------------- */
 
 /* #DF arrives with error code 0. */
 static void assert_double_fault(struct tiny *t)
@@ -407,7 +408,7 @@ static void test_triple_fault(void **state)
 	}
 }
 
-/* -- Order (table 6-2; SDM vol. 2's lists) ---------------------------------------------------------------------------- */
+/* -- Order (table 6-2; SDM vol. 2's lists) ----------------------------------------------------- */
 
 GUEST(privileged_ud, 64, "mov %rax, %dr4\n hlt");
 GUEST(priv_or_mem, 64, "lgdt (%rdi)\n hlt");
@@ -467,7 +468,7 @@ static void test_length(void **state)
 	assert_fault(t, tiny_run(t), X86_GP, TINY_CODE, 0);
 }
 
-/* -- Interrupts ---------------------------------------------------------------------------------------------------------- */
+/* -- Interrupts -------------------------------------------------------------------------------- */
 
 BOTH(wait_int, "hlt\n inc %ecx\n hlt");
 BOTH(count, "1: inc %ecx\n jmp 1b");

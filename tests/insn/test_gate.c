@@ -4,7 +4,7 @@
 
 #define CONFORMING 0x9e
 
-/* -- Call gates ------------------------------------------------------------------------------------- */
+/* -- Call gates -------------------------------------------------------------------------------- */
 
 #define GATE (SEL_FREE)          /* 16 bytes in IA-32e mode */
 #define CODE (SEL_FREE + 0x10)   /* a code segment of the test's own */
@@ -213,7 +213,7 @@ static void test_gate_precise(void **state)
 	assert_int_equal(t->frame.ss, SEL_DATA3);
 }
 
-/* -- RET, IRET: outwards ---------------------------------------------------------------------------------- */
+/* -- RET, IRET: outwards ----------------------------------------------------------------------- */
 
 GUEST(iret_32, 32, "iret\n hlt");
 GUEST(iret_64, 64, "iretq\n hlt");

@@ -30,7 +30,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* -- The same code here and there -------------------------------------------------------------------- */
+/* -- The same code here and there ------------------------------------------------------------------------ */
 
 /* A fixed pseudo-random block; floats and doubles of moderate size at 0x200 and 0x280. */
 static void fill(uint8_t *block)
@@ -143,67 +143,104 @@ BOTH(adx, "adx",
 	  "popcnt 0x30(%rsi), %cx\nmovbe 0x38(%rsi), %eax\nmovbe %rdx, 0x40(%rsi)\n" DUMP(0x840))
 
 BOTH(x87, NULL,
-     "fninit\nfldl 0x280(%rsi)\nfldl 0x288(%rsi)\nfadds 0x204(%rsi)\nfmul %st(1), %st\nfsqrt\nfld %st(0)\nfsin\n"
-     "fstpt 0x800(%rsi)\nfbstp 0x810(%rsi)\nfistpl 0x820(%rsi)\nfldpi\nfildl 0x40(%rsi)\nfcomip %st(1), %st\nsetb 0x828(%rsi)\n"
-     "fldlg2\nfpatan\nfxam\nfnstsw %ax\nmov %ax, 0x82a(%rsi)\nfnstcw 0x82c(%rsi)\nfstps 0x830(%rsi)\nfisttpll 0x838(%rsi)\n"
+     "fninit\nfldl 0x280(%rsi)\nfldl 0x288(%rsi)\nfadds 0x204(%rsi)\nfmul %st(1), %st\nfsqrt\n"
+     "fld %st(0)\nfsin\n"
+     "fstpt 0x800(%rsi)\nfbstp 0x810(%rsi)\nfistpl 0x820(%rsi)\nfldpi\nfildl 0x40(%rsi)\n"
+     "fcomip %st(1), %st\nsetb 0x828(%rsi)\n"
+     "fldlg2\nfpatan\nfxam\nfnstsw %ax\nmov %ax, 0x82a(%rsi)\nfnstcw 0x82c(%rsi)\nfstps 0x830(%rsi)\n"
+     "fisttpll 0x838(%rsi)\n"
      "fnstsw 0x840(%rsi)\nfninit\n")
 BOTH(x87_save, NULL,
-     "fninit\nfld1\nfldz\nfldl 0x280(%rsi)\nfincstp\nfnsave 0x800(%rsi)\nfrstor 0x800(%rsi)\nfldpi\nfnstenv 0x900(%rsi)\n"
-     "data16 fnstenv 0x920(%rsi)\nfldenv 0x900(%rsi)\nfstpt 0x940(%rsi)\nfnstenv 0x950(%rsi)\nfninit\n"
+     "fninit\nfld1\nfldz\nfldl 0x280(%rsi)\nfincstp\nfnsave 0x800(%rsi)\nfrstor 0x800(%rsi)\nfldpi\n"
+     "fnstenv 0x900(%rsi)\n"
+     ".byte 0x66\nfnstenv 0x920(%rsi)\nfldenv 0x900(%rsi)\nfstpt 0x940(%rsi)\nfnstenv 0x950(%rsi)\nfninit\n"
      /* Instruction and data pointers differ by where the code is: cut them out. */
-     "movl $0, 0x80c(%rsi)\nmovl $0, 0x810(%rsi)\nmovq $0, 0x814(%rsi)\nmovl $0, 0x90c(%rsi)\nmovl $0, 0x910(%rsi)\n"
-     "movq $0, 0x914(%rsi)\nmovq $0, 0x926(%rsi)\nmovl $0, 0x95c(%rsi)\nmovl $0, 0x960(%rsi)\nmovq $0, 0x964(%rsi)\n")
+     "movl $0, 0x80c(%rsi)\nmovl $0, 0x810(%rsi)\nmovq $0, 0x814(%rsi)\nmovl $0, 0x90c(%rsi)\n"
+     "movl $0, 0x910(%rsi)\n"
+     "movq $0, 0x914(%rsi)\nmovq $0, 0x926(%rsi)\nmovl $0, 0x95c(%rsi)\nmovl $0, 0x960(%rsi)\n"
+     "movq $0, 0x964(%rsi)\n")
 BOTH(mmx, NULL,
-     "fninit\nmovq (%rsi), %mm0\nmovq 8(%rsi), %mm5\npaddsw %mm0, %mm5\npmaddwd 16(%rsi), %mm0\npshufw $0x1b, %mm5, %mm2\n"
+     "fninit\nmovq (%rsi), %mm0\nmovq 8(%rsi), %mm5\npaddsw %mm0, %mm5\npmaddwd 16(%rsi), %mm0\n"
+     "pshufw $0x1b, %mm5, %mm2\n"
      "movq %mm0, 0x800(%rsi)\nmovq %mm5, 0x808(%rsi)\npmovmskb %mm2, %eax\nmov %eax, 0x810(%rsi)\n"
      "cvtpi2ps %mm5, %xmm1\nmovups %xmm1, 0x820(%rsi)\nmovq2dq %mm2, %xmm3\nmovups %xmm3, 0x830(%rsi)\n"
      "pxor %mm1, %mm1\nlea 0x840(%rsi), %rdi\nmaskmovq %mm0, %mm5\nemms\nfnstenv 0x850(%rsi)\n"
      "movl $0, 0x85c(%rsi)\nmovl $0, 0x860(%rsi)\nmovq $0, 0x864(%rsi)\nfninit\n")
 BOTH(sse, NULL,
-     "pxor %xmm3, %xmm3\nmovups 0x200(%rsi), %xmm0\nmovaps 0x210(%rsi), %xmm9\naddps %xmm0, %xmm9\ndivps 0x220(%rsi), %xmm0\nsqrtss %xmm9, %xmm3\n"
+     "pxor %xmm3, %xmm3\nmovups 0x200(%rsi), %xmm0\nmovaps 0x210(%rsi), %xmm9\naddps %xmm0, %xmm9\n"
+     "divps 0x220(%rsi), %xmm0\nsqrtss %xmm9, %xmm3\n"
      "cvttps2dq %xmm9, %xmm4\npshufd $0x39, (%rsi), %xmm5\npsadbw 0x10(%rsi), %xmm5\npcmpgtb %xmm5, %xmm4\n"
-     "movups %xmm0, 0x800(%rsi)\nmovaps %xmm9, 0x810(%rsi)\nmovups %xmm3, 0x820(%rsi)\nmovntdq %xmm4, 0x830(%rsi)\n"
-     "movhpd %xmm5, 0x840(%rsi)\ncvtsi2sdq 0x20(%rsi), %xmm6\nmovlpd %xmm6, 0x848(%rsi)\ncomisd %xmm6, %xmm9\n"
-     "setp 0x850(%rsi)\nsetb 0x851(%rsi)\nlea 0x860(%rsi), %rdi\nmaskmovdqu %xmm9, %xmm5\nmovmskps %xmm0, %eax\nmov %eax, 0x854(%rsi)\n"
+     "movups %xmm0, 0x800(%rsi)\nmovaps %xmm9, 0x810(%rsi)\nmovups %xmm3, 0x820(%rsi)\n"
+     "movntdq %xmm4, 0x830(%rsi)\n"
+     "movhpd %xmm5, 0x840(%rsi)\ncvtsi2sdq 0x20(%rsi), %xmm6\nmovlpd %xmm6, 0x848(%rsi)\n"
+     "comisd %xmm6, %xmm9\n"
+     "setp 0x850(%rsi)\nsetb 0x851(%rsi)\nlea 0x860(%rsi), %rdi\nmaskmovdqu %xmm9, %xmm5\n"
+     "movmskps %xmm0, %eax\nmov %eax, 0x854(%rsi)\n"
      "stmxcsr 0x858(%rsi)\nandl $0xffc0, 0x858(%rsi)\nmfence\n")
 BOTH(sse_rounding, NULL,
-     "movl $0x7f80, 0x800(%rsi)\nldmxcsr 0x800(%rsi)\nmovups 0x200(%rsi), %xmm0\ndivps 0x220(%rsi), %xmm0\ncvtps2dq %xmm0, %xmm1\n"
-     "movups %xmm0, 0x810(%rsi)\nmovups %xmm1, 0x820(%rsi)\nstmxcsr 0x830(%rsi)\nmovl $0x1f80, 0x800(%rsi)\nldmxcsr 0x800(%rsi)\n")
+     "movl $0x7f80, 0x800(%rsi)\nldmxcsr 0x800(%rsi)\nmovups 0x200(%rsi), %xmm0\n"
+     "divps 0x220(%rsi), %xmm0\ncvtps2dq %xmm0, %xmm1\n"
+     "movups %xmm0, 0x810(%rsi)\nmovups %xmm1, 0x820(%rsi)\nstmxcsr 0x830(%rsi)\n"
+     "movl $0x1f80, 0x800(%rsi)\nldmxcsr 0x800(%rsi)\n")
 BOTH(sse4, "sse4_2",
-     "movups (%rsi), %xmm0\nmovups 0x10(%rsi), %xmm1\nmovups 0x20(%rsi), %xmm2\npblendvb %xmm0, %xmm1, %xmm2\nmpsadbw $3, 0x30(%rsi), %xmm1\n"
-     "pmovsxbd 0x41(%rsi), %xmm3\npextrb $5, %xmm2, 0x800(%rsi)\npinsrd $2, 0x44(%rsi), %xmm3\nmov $7, %eax\nmov $9, %edx\n"
-     "pcmpestri $0x1a, 0x53(%rsi), %xmm2\nmov %ecx, 0x804(%rsi)\nsetc 0x808(%rsi)\nsets 0x809(%rsi)\npcmpistrm $0x48, %xmm2, %xmm1\n"
+     "movups (%rsi), %xmm0\nmovups 0x10(%rsi), %xmm1\nmovups 0x20(%rsi), %xmm2\n"
+     "pblendvb %xmm0, %xmm1, %xmm2\nmpsadbw $3, 0x30(%rsi), %xmm1\n"
+     "pmovsxbd 0x41(%rsi), %xmm3\npextrb $5, %xmm2, 0x800(%rsi)\npinsrd $2, 0x44(%rsi), %xmm3\n"
+     "mov $7, %eax\nmov $9, %edx\n"
+     "pcmpestri $0x1a, 0x53(%rsi), %xmm2\nmov %ecx, 0x804(%rsi)\nsetc 0x808(%rsi)\nsets 0x809(%rsi)\n"
+     "pcmpistrm $0x48, %xmm2, %xmm1\n"
      "movups %xmm0, 0x810(%rsi)\nptest %xmm1, %xmm2\nsetz 0x80a(%rsi)\nroundpd $1, 0x280(%rsi), %xmm4\n"
-     "movups %xmm1, 0x820(%rsi)\nmovups %xmm2, 0x830(%rsi)\nmovups %xmm3, 0x840(%rsi)\nmovups %xmm4, 0x850(%rsi)\n")
+     "movups %xmm1, 0x820(%rsi)\nmovups %xmm2, 0x830(%rsi)\nmovups %xmm3, 0x840(%rsi)\n"
+     "movups %xmm4, 0x850(%rsi)\n")
 BOTH(crypto, "aes",
-     "movups (%rsi), %xmm1\nmovups 0x10(%rsi), %xmm2\naesenc 0x20(%rsi), %xmm1\naeskeygenassist $4, %xmm2, %xmm3\n"
-     "pclmulqdq $0x11, %xmm1, %xmm2\nmovups %xmm1, 0x800(%rsi)\nmovups %xmm2, 0x810(%rsi)\nmovups %xmm3, 0x820(%rsi)\n")
+     "movups (%rsi), %xmm1\nmovups 0x10(%rsi), %xmm2\naesenc 0x20(%rsi), %xmm1\n"
+     "aeskeygenassist $4, %xmm2, %xmm3\n"
+     "pclmulqdq $0x11, %xmm1, %xmm2\nmovups %xmm1, 0x800(%rsi)\nmovups %xmm2, 0x810(%rsi)\n"
+     "movups %xmm3, 0x820(%rsi)\n")
 BOTH(sha, "sha_ni",
-     "movups (%rsi), %xmm0\nmovups 0x10(%rsi), %xmm1\nmovups 0x20(%rsi), %xmm2\nsha256rnds2 %xmm0, %xmm1, %xmm2\nsha1rnds4 $2, 0x30(%rsi), %xmm1\n"
-     "sha256msg1 %xmm2, %xmm0\nmovups %xmm0, 0x800(%rsi)\nmovups %xmm1, 0x810(%rsi)\nmovups %xmm2, 0x820(%rsi)\n")
+     "movups (%rsi), %xmm0\nmovups 0x10(%rsi), %xmm1\nmovups 0x20(%rsi), %xmm2\n"
+     "sha256rnds2 %xmm0, %xmm1, %xmm2\nsha1rnds4 $2, 0x30(%rsi), %xmm1\n"
+     "sha256msg1 %xmm2, %xmm0\nmovups %xmm0, 0x800(%rsi)\nmovups %xmm1, 0x810(%rsi)\n"
+     "movups %xmm2, 0x820(%rsi)\n")
 BOTH(avx, "avx2",
-     "vmovdqu (%rsi), %ymm0\nvmovups 0x200(%rsi), %ymm1\nvmovups 0x220(%rsi), %ymm12\nvaddps %ymm1, %ymm12, %ymm2\nvpaddd 0x20(%rsi), %ymm0, %ymm3\n"
-     "vpermd %ymm3, %ymm0, %ymm4\nvfmadd213ps 0x240(%rsi), %ymm1, %ymm2\nvpsllvd %xmm3, %xmm0, %xmm5\nvbroadcastsd 0x280(%rsi), %ymm6\n"
-     "vmovdqu %ymm2, 0x800(%rsi)\nvmovdqu %ymm3, 0x820(%rsi)\nvmovdqu %ymm4, 0x840(%rsi)\nvmovdqu %ymm5, 0x860(%rsi)\nvmovdqu %ymm6, 0x880(%rsi)\n"
-     "vcvtps2ph $0, %ymm1, 0x8a0(%rsi)\nvmaskmovps %ymm1, %ymm0, 0x8c0(%rsi)\nvpmaskmovq 0x10(%rsi), %ymm0, %ymm7\nvmovdqu %ymm7, 0x8e0(%rsi)\n"
-     "vextracti128 $1, %ymm4, 0x900(%rsi)\npaddd %xmm5, %xmm4\nvmovdqu %ymm4, 0x920(%rsi)\nvzeroupper\nvmovdqu %ymm4, 0x940(%rsi)\n")
+     "vmovdqu (%rsi), %ymm0\nvmovups 0x200(%rsi), %ymm1\nvmovups 0x220(%rsi), %ymm12\n"
+     "vaddps %ymm1, %ymm12, %ymm2\nvpaddd 0x20(%rsi), %ymm0, %ymm3\n"
+     "vpermd %ymm3, %ymm0, %ymm4\nvfmadd213ps 0x240(%rsi), %ymm1, %ymm2\nvpsllvd %xmm3, %xmm0, %xmm5\n"
+     "vbroadcastsd 0x280(%rsi), %ymm6\n"
+     "vmovdqu %ymm2, 0x800(%rsi)\nvmovdqu %ymm3, 0x820(%rsi)\nvmovdqu %ymm4, 0x840(%rsi)\n"
+     "vmovdqu %ymm5, 0x860(%rsi)\nvmovdqu %ymm6, 0x880(%rsi)\n"
+     "vcvtps2ph $0, %ymm1, 0x8a0(%rsi)\nvmaskmovps %ymm1, %ymm0, 0x8c0(%rsi)\n"
+     "vpmaskmovq 0x10(%rsi), %ymm0, %ymm7\nvmovdqu %ymm7, 0x8e0(%rsi)\n"
+     "vextracti128 $1, %ymm4, 0x900(%rsi)\npaddd %xmm5, %xmm4\nvmovdqu %ymm4, 0x920(%rsi)\nvzeroupper\n"
+     "vmovdqu %ymm4, 0x940(%rsi)\n")
 BOTH(avx_gather, "avx2",
-     "vpcmpeqd %ymm1, %ymm1, %ymm1\nvpsrld $23, 0x20(%rsi), %ymm2\nvpgatherdd %ymm1, 0x100(%rsi,%ymm2,4), %ymm3\nvmovdqu (%rsi), %ymm4\n"
+     "vpcmpeqd %ymm1, %ymm1, %ymm1\nvpsrld $23, 0x20(%rsi), %ymm2\n"
+     "vpgatherdd %ymm1, 0x100(%rsi,%ymm2,4), %ymm3\nvmovdqu (%rsi), %ymm4\n"
      "vpsrlq $55, 0x40(%rsi), %xmm5\nvmovdqu 0x60(%rsi), %xmm6\nvpgatherqd %xmm6, 3(%rsi,%xmm5,2), %xmm4\n"
-     "vmovdqu %ymm1, 0x1000-0x80(%rsi)\nvmovdqu %ymm3, 0x1000-0x60(%rsi)\nvmovdqu %ymm4, 0x1000-0x40(%rsi)\nvmovdqu %ymm6, 0x1000-0x20(%rsi)\nvzeroupper\n")
+     "vmovdqu %ymm1, 0x1000-0x80(%rsi)\nvmovdqu %ymm3, 0x1000-0x60(%rsi)\n"
+     "vmovdqu %ymm4, 0x1000-0x40(%rsi)\nvmovdqu %ymm6, 0x1000-0x20(%rsi)\nvzeroupper\n")
 BOTH(avx512, "avx512bw",
-     "vmovdqu64 (%rsi), %zmm0\nvmovdqa64 %zmm0, %zmm3\nvmovups 0x200(%rsi), %zmm1\nvmovups 0x240(%rsi), %zmm22\nmov $0x5a5a, %eax\nkmovw %eax, %k1\n"
-     "vaddps %zmm1, %zmm22, %zmm2{%k1}{z}\nvpaddd 0x40(%rsi), %zmm0, %zmm3{%k1}\nvpmulld 0x44(%rsi){1to16}, %zmm0, %zmm4\nvpcmpud $1, %zmm0, %zmm3, %k2{%k1}\n"
-     "kaddw %k1, %k2, %k3\nkmovq %k3, 0x800(%rsi)\nvmovdqu64 %zmm2, 0x840(%rsi)\nvmovdqu64 %zmm3, 0x880(%rsi)\nvmovdqu64 %zmm4, 0x8c0(%rsi)\n"
-     "vdivps {rz-sae}, %zmm22, %zmm1, %zmm5\nvmovups %zmm5, 0x900(%rsi)\nvpcompressd %zmm0, 0x940(%rsi){%k1}\nvpexpandd 0x980(%rsi), %zmm6{%k1}{z}\n"
-     "vmovups %zmm6, 0x9c0(%rsi)\nvpmovdb %zmm0, 0xa00(%rsi){%k1}\nvbroadcasti32x4 0x10(%rsi), %zmm7{%k1}{z}\nvmovups %zmm7, 0xa40(%rsi)\n"
-     "vpternlogd $0x96, %zmm0, %zmm1, %zmm22\nvmovups %zmm22, 0xa80(%rsi)\nvpaddb %ymm22, %ymm0, %ymm17\nvmovups %zmm17, 0xac0(%rsi)\nktestw %k1, %k2\n"
+     "vmovdqu64 (%rsi), %zmm0\nvmovdqa64 %zmm0, %zmm3\nvmovups 0x200(%rsi), %zmm1\n"
+     "vmovups 0x240(%rsi), %zmm22\nmov $0x5a5a, %eax\nkmovw %eax, %k1\n"
+     "vaddps %zmm1, %zmm22, %zmm2{%k1}{z}\nvpaddd 0x40(%rsi), %zmm0, %zmm3{%k1}\n"
+     "vpmulld 0x44(%rsi){1to16}, %zmm0, %zmm4\nvpcmpud $1, %zmm0, %zmm3, %k2{%k1}\n"
+     "kaddw %k1, %k2, %k3\nkmovq %k3, 0x800(%rsi)\nvmovdqu64 %zmm2, 0x840(%rsi)\n"
+     "vmovdqu64 %zmm3, 0x880(%rsi)\nvmovdqu64 %zmm4, 0x8c0(%rsi)\n"
+     "vdivps {rz-sae}, %zmm22, %zmm1, %zmm5\nvmovups %zmm5, 0x900(%rsi)\n"
+     "vpcompressd %zmm0, 0x940(%rsi){%k1}\nvpexpandd 0x980(%rsi), %zmm6{%k1}{z}\n"
+     "vmovups %zmm6, 0x9c0(%rsi)\nvpmovdb %zmm0, 0xa00(%rsi){%k1}\n"
+     "vbroadcasti32x4 0x10(%rsi), %zmm7{%k1}{z}\nvmovups %zmm7, 0xa40(%rsi)\n"
+     "vpternlogd $0x96, %zmm0, %zmm1, %zmm22\nvmovups %zmm22, 0xa80(%rsi)\nvpaddb %ymm22, %ymm0, %ymm17\n"
+     "vmovups %zmm17, 0xac0(%rsi)\nktestw %k1, %k2\n"
      "setc 0xb00(%rsi)\nvzeroupper\n")
 BOTH(avx512_gather, "avx512f",
-     "mov $0xb6b6, %eax\nkmovw %eax, %k1\nkmovw %eax, %k2\nvmovdqu64 (%rsi), %zmm3\nvpsrld $23, 0x40(%rsi), %zmm18\nvpgatherdd 0x100(%rsi,%zmm18,4), %zmm3{%k1}\n"
-     "vpsrlq $56, 0x80(%rsi), %zmm19\nvpscatterqd %ymm3, 0x800(%rsi,%zmm19,4){%k2}\nkmovw %k1, 0xf00(%rsi)\nkmovw %k2, 0xf02(%rsi)\nvmovdqu64 %zmm3, 0xf40(%rsi)\nvzeroupper\n")
+     "mov $0xb6b6, %eax\nkmovw %eax, %k1\nkmovw %eax, %k2\nvmovdqu64 (%rsi), %zmm3\n"
+     "vpsrld $23, 0x40(%rsi), %zmm18\nvpgatherdd 0x100(%rsi,%zmm18,4), %zmm3{%k1}\n"
+     "vpsrlq $56, 0x80(%rsi), %zmm19\nvpscatterqd %ymm3, 0x800(%rsi,%zmm19,4){%k2}\n"
+     "kmovw %k1, 0xf00(%rsi)\nkmovw %k2, 0xf02(%rsi)\nvmovdqu64 %zmm3, 0xf40(%rsi)\nvzeroupper\n")
 BOTH(fs_and_rip, NULL,
-     "movq 0f(%rip), %xmm1\njmp 1f\n0: .quad 0x1122334455667788\n1: paddb %xmm1, %xmm1\nmovq %xmm1, 0x800(%rsi)\nmovups (%rsi), %xmm2\nmovups %xmm2, 0x810(%rsi)\n")
+     "movq 0f(%rip), %xmm1\njmp 1f\n0: .quad 0x1122334455667788\n1: paddb %xmm1, %xmm1\n"
+     "movq %xmm1, 0x800(%rsi)\nmovups (%rsi), %xmm2\nmovups %xmm2, 0x810(%rsi)\n")
 
 /* -- Stub memory ----------------------------------------------------------------------------------------- */
 
@@ -226,7 +263,10 @@ static void test_flush(void **state)
 		unsigned imm = i & 0xff, dst = i >> 8 & 7, src = 8 + (i >> 11);
 
 		/* pshufd $imm, %xmmSRC, %xmmDST */
-		memcpy(code + n, (uint8_t[]){ 0x66, 0x41, 0x0f, 0x70, (uint8_t)(0xc0 | dst << 3 | (src & 7)), (uint8_t)imm }, 6);
+		memcpy(code + n,
+		       (uint8_t[]){0x66, 0x41, 0x0f, 0x70, (uint8_t)(0xc0 | dst << 3 | (src & 7)),
+				   (uint8_t)imm},
+		       6);
 		n += 6;
 		for (unsigned k = 0; k < 4; k++)
 			expected[k] = reg[src][imm >> 2 * k & 3];
@@ -245,7 +285,7 @@ static void test_flush(void **state)
 	}
 }
 
-/* -- 16- and 32-bit code ------------------------------------------------------------------------------------ */
+/* -- 16- and 32-bit code --------------------------------------------------------------------------------- */
 
 static void enter_small(enum tiny_mode mode)
 {
@@ -262,8 +302,10 @@ static void enter_small(enum tiny_mode mode)
 }
 
 GUEST(code16, 16,
-      "xadd %cx, %ax\nxadd %eax, %ecx\nlock xadd %cx, (%bx,%si)\nlock addl $1, 4(%bx,%si)\nmovups (%bx,%si), %xmm1\n"
-      "paddb %xmm1, %xmm1\nmovups %xmm1, 16(%bx,%si)\nbswap %esp\nshld $4, %ax, %cx\ncvttss2si %xmm2, %edx\nhlt\n");
+      "xadd %cx, %ax\nxadd %eax, %ecx\nlock xadd %cx, (%bx,%si)\nlock addl $1, 4(%bx,%si)\n"
+      "movups (%bx,%si), %xmm1\n"
+      "paddb %xmm1, %xmm1\nmovups %xmm1, 16(%bx,%si)\nbswap %esp\nshld $4, %ax, %cx\n"
+      "cvttss2si %xmm2, %edx\nhlt\n");
 
 static void test_code16(void **state)
 {
@@ -285,7 +327,8 @@ static void test_code16(void **state)
 }
 
 GUEST(code32, 32,
-      "lock xadd %cx, (%ebx,%esi)\nlock incl 4(%ebx,%esi)\nbsf %ecx, %esp\nmovd %eax, %xmm1\npunpckldq %xmm1, %xmm1\nmovq %xmm1, 8(%ebx,%esi)\n"
+      "lock xadd %cx, (%ebx,%esi)\nlock incl 4(%ebx,%esi)\nbsf %ecx, %esp\nmovd %eax, %xmm1\n"
+      "punpckldq %xmm1, %xmm1\nmovq %xmm1, 8(%ebx,%esi)\n"
       "popcnt %eax, %edx\nhlt\n");
 /* VEX.B, VEX.W and the top bit of vvvv do not count in 32-bit code: vmovd eax, andn, vpaddd with odd bits. */
 GUEST(vex32, 32,
@@ -321,10 +364,10 @@ static void test_vex32(void **state)
 	assert_int_equal(t->v->s.gpr[R_DX], ~0x55667788u & 0x11223344u);
 }
 
-/* -- x87 environment in its four layouts (SDM vol. 1, figures 8-9 to 8-12) --------------------------------------- */
+/* -- x87 environment in its four layouts (SDM vol. 1, figures 8-9 to 8-12) ------------------------------- */
 
-GUEST(env16, 16, "fninit\nfld1\nflds (%bx,%si)\nfnstenv 16(%bx,%si)\ndata32 fnstenv 64(%bx,%si)\nhlt\n");
-GUEST(env32, 32, "fninit\nfld1\nflds (%ebx,%esi)\nfnstenv 64(%ebx,%esi)\ndata16 fnstenv 16(%ebx,%esi)\nhlt\n");
+GUEST(env16, 16, "fninit\nfld1\nflds (%bx,%si)\nfnstenv 16(%bx,%si)\n.byte 0x66\nfnstenv 64(%bx,%si)\nhlt\n");
+GUEST(env32, 32, "fninit\nfld1\nflds (%ebx,%esi)\nfnstenv 64(%ebx,%esi)\n.byte 0x66\nfnstenv 16(%ebx,%esi)\nhlt\n");
 
 /* The flds has opcode D9 and a ModRM byte; its offset in the code is 4. */
 #define FLDS_OFFSET 4

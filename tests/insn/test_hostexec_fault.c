@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the host CPU's instructions raise for the guest: control bits, alignment, floating-point errors, masks and
- * gathers over the end of a page, device memory, scattered pages, and what the host may never execute.
+ * What the host CPU's instructions raise for the guest: control bits, alignment, floating-point errors, masks
+ * and gathers over the end of a page, device memory, scattered pages, and what the host may never execute.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,7 +68,7 @@ static void need(const char *feature)
 		skip();
 }
 
-/* -- Control bits: SDM vol. 2, tables 2-17 to 2-66; vol. 3, table 24-1 -------------------------------------- */
+/* -- Control bits: SDM vol. 2, tables 2-17 to 2-66; vol. 3, table 24-1 ----------------------------------- */
 
 GUEST(i_fld1, 64, "fld1\nhlt\n");
 GUEST(i_fwait, 64, "fwait\nhlt\n");
@@ -104,7 +104,8 @@ static int run_class(unsigned which)
 }
 
 /* One state of the control bits, and what each instruction does in it. */
-static void check_classes(uint64_t cr0_set, uint64_t cr4_clear, uint64_t xcr0_clear, const int expected[I_COUNT])
+static void check_classes(uint64_t cr0_set, uint64_t cr4_clear, uint64_t xcr0_clear,
+			  const int expected[I_COUNT])
 {
 	for (unsigned i = 0; i < I_COUNT; i++) {
 		int result;
@@ -124,9 +125,11 @@ static void check_classes(uint64_t cr0_set, uint64_t cr4_clear, uint64_t xcr0_cl
 static void test_control_bits(void **state)
 {
 	static const int ok[I_COUNT] = { OK, OK, OK, OK, OK, OK, OK, OK, OK, OK, OK };
-	static const int ts[I_COUNT] = { X86_NM, X86_NM, X86_NM, X86_NM, X86_NM, X86_NM, X86_NM, X86_NM, X86_NM, OK, OK };
+	static const int ts[I_COUNT] = {X86_NM, X86_NM, X86_NM, X86_NM, X86_NM, X86_NM,
+					X86_NM, X86_NM, X86_NM, OK,	OK};
 	static const int em[I_COUNT] = { X86_NM, OK, X86_UD, X86_UD, X86_UD, OK, OK, OK, OK, OK, OK };
-	static const int em_ts[I_COUNT] = { X86_NM, X86_NM, X86_UD, X86_UD, X86_UD, X86_NM, X86_NM, X86_NM, X86_NM, OK, OK };
+	static const int em_ts[I_COUNT] = {X86_NM, X86_NM, X86_UD, X86_UD, X86_UD, X86_NM,
+					   X86_NM, X86_NM, X86_NM, OK,	   OK};
 	static const int fxsr[I_COUNT] = { OK, OK, OK, X86_UD, X86_UD, OK, OK, OK, OK, OK, OK };
 	static const int osx[I_COUNT] = { OK, OK, OK, OK, OK, X86_UD, X86_UD, X86_UD, X86_UD, OK, OK };
 	static const int zmm[I_COUNT] = { OK, OK, OK, OK, OK, OK, OK, X86_UD, X86_UD, OK, OK };
@@ -163,7 +166,7 @@ static void test_real_mode(void **state)
 	assert_int_equal(RUN(real_sse), TINY_HLT);
 }
 
-/* -- Alignment ------------------------------------------------------------------------------------------------ */
+/* -- Alignment ------------------------------------------------------------------------------------------- */
 
 GUEST(movaps_load, 64, "movaps (%rsi), %xmm1\nhlt\n");
 GUEST(paddd_load, 64, "paddd (%rsi), %xmm1\nhlt\n");
@@ -194,6 +197,39 @@ static void test_alignment(void **state)
 	assert_int_equal(MISALIGNED(vpaddd_load, 4), TINY_HLT);
 }
 
+/* #AC at ring 3: vectors by 16 at most, masked ones by element, what is forbidden anyway stays #GP. */
+static void test_alignment_check(void **state)
+{
+	static const struct {
+		const unsigned char *code, *end;
+		unsigned by;
+		int result;
+	} cases[] = {
+		{ movups_load, movups_load_end, 8, X86_AC },	 { movups_load, movups_load_end, 16, TINY_HLT },
+		{ movaps_load, movaps_load_end, 8, X86_GP },	 { cmpxchg16b, cmpxchg16b_end, 4, X86_GP },
+		{ vpaddd_load, vpaddd_load_end, 16, TINY_HLT }, { vpaddd_load, vpaddd_load_end, 4, X86_AC },
+	};
+
+	need("avx2");
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		int result;
+
+		enter(TINY_LONG);
+		tiny_enter(t, TINY_LONG, 3);
+		s->cr0 = (s->cr0 & ~(CR0_EM | CR0_TS)) | CR0_AM;
+		s->cr4 |= CR4_OSFXSR | CR4_OSXSAVE;
+		s->xcr0 = t->cpuid.xcr0_allowed;
+		s->rflags |= FL_AC;
+		s->gpr[R_SI] = LO + cases[i].by;
+		result = run(cases[i].code, cases[i].end);
+		/* Ring 3 may not halt. */
+		if (result == X86_GP && t->frame.rip != TINY_CODE)
+			result = TINY_HLT;
+		if (result != cases[i].result)
+			fail_msg("case %u: %d, not %d", i, result, cases[i].result);
+	}
+}
+
 /* Alignment is checked before the translation. */
 static void test_misaligned_and_absent(void **state)
 {
@@ -209,7 +245,7 @@ static void test_misaligned_and_absent(void **state)
 	assert_int_equal(t->frame.err, 0);
 }
 
-/* -- Floating-point errors ---------------------------------------------------------------------------------------- */
+/* -- Floating-point errors ------------------------------------------------------------------------------- */
 
 GUEST(divps, 64, "divps (%rsi), %xmm1\nhlt\n");
 
@@ -280,7 +316,37 @@ static void test_x87_error(void **state)
 	assert_int_equal(RUN(x87_wait), X86_MF);
 }
 
-/* -- Masks over the end of a page --------------------------------------------------------------------------------- */
+/* What is pending comes before the memory operand's faults; and CVTPS2PI is in MMX state when it fails. */
+GUEST(x87_pending_load, 64, "fld1\nfldz\nfdivrp\nfaddl (%rsi)\nhlt\n");
+GUEST(cvtps2pi, 64, "cvtps2pi %xmm1, %mm1\nhlt\n");
+
+static void test_error_order(void **state)
+{
+	enter(TINY_LONG);
+	s->fpu.fcw = 0x37b;
+	tiny_set_pte(t, LO, 0);
+	assert_int_equal(RUN(x87_pending_load), X86_MF);
+	enter(TINY_LONG);
+	s->fpu.mxcsr = 0x1f00; /* invalid operation unmasked */
+	memset(s->fpu.zmm[1], 0xff, 16);
+	s->fpu.fsw = 5 << 11;
+	assert_int_equal(RUN(cvtps2pi), X86_XM);
+	assert_int_equal(s->fpu.ftw, 0xff);
+	assert_int_equal(s->fpu.fsw, 0);
+	assert_int_equal(s->fpu.mxcsr, 0x1f01);
+}
+
+GUEST(locked_82, 32, ".byte 0xf0, 0x82, 0x06, 0x7f\nhlt\n"); /* lock addb $0x7f, (%esi) by its alias */
+
+static void test_locked_alias(void **state)
+{
+	enter(TINY_PROT32);
+	tiny_poke(t, LO, 2, 0x1101);
+	assert_int_equal(RUN(locked_82), TINY_HLT);
+	assert_int_equal(tiny_peek(t, LO, 2), 0x1180);
+}
+
+/* -- Masks over the end of a page ------------------------------------------------------------------------ */
 
 GUEST(evex_load, 64, "vmovdqu32 (%rsi), %zmm1{%k1}{z}\nhlt\n");
 GUEST(evex_add, 64, "vpaddd (%rsi), %zmm2, %zmm1{%k1}\nhlt\n");
@@ -410,7 +476,7 @@ static void test_vmaskmov(void **state)
 	assert_int_equal(s->cr2, HI);
 }
 
-/* -- Gathers --------------------------------------------------------------------------------------------------------- */
+/* -- Gathers --------------------------------------------------------------------------------------------- */
 
 GUEST(gather_evex, 64, "vpgatherdd (%rsi,%zmm2,4), %zmm1{%k1}\nhlt\n");
 GUEST(gather_vex, 64, "vpgatherdd %xmm3, (%rsi,%xmm2,4), %xmm1\nhlt\n");
@@ -486,9 +552,10 @@ static void test_scatter_fault(void **state)
 	assert_int_equal(tiny_peek(t, LO + 8, 4), 503);
 }
 
-/* -- Pages that are neighbours in linear memory only; device memory --------------------------------------------------- */
+/* -- Pages that are neighbours in linear memory only; device memory -------------------------------------- */
 
-GUEST(vector_copy, 64, "movups (%rsi), %xmm1\npaddb %xmm1, %xmm1\nmovups %xmm1, (%rsi)\nlock xaddq %rax, 3(%rsi)\nhlt\n");
+GUEST(vector_copy, 64,
+      "movups (%rsi), %xmm1\npaddb %xmm1, %xmm1\nmovups %xmm1, (%rsi)\nlock xaddq %rax, 3(%rsi)\nhlt\n");
 
 static void test_scattered_pages(void **state)
 {
@@ -532,8 +599,8 @@ static void test_split_lock(void **state)
 	assert_true(alias != MAP_FAILED);
 	assert_true(mmap(alias, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, t->ram->memfd,
 			 (off_t)ram_file_offset(t->ram, LO)) != MAP_FAILED);
-	assert_true(mmap(alias + PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, t->ram->memfd,
-			 (off_t)ram_file_offset(t->ram, FAR_PAGE)) != MAP_FAILED);
+	assert_true(mmap(alias + PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 t->ram->memfd, (off_t)ram_file_offset(t->ram, FAR_PAGE)) != MAP_FAILED);
 	enter(TINY_LONG);
 	tiny_set_pte(t, HI, FAR_PAGE | PTE_PWU);
 	memset(alias + PAGE_SIZE - 2, 0, 4);
@@ -565,7 +632,8 @@ static void test_device(void **state)
 }
 
 /* A vector store over code that was already decoded: what is executed next is the new code. */
-GUEST(overwrite, 64, "1: nop\nnop\nnop\nnop\ncmp $2, %eax\nje 2f\nmov $2, %eax\nmovd %xmm1, 1b(%rip)\njmp 1b\n2: hlt\n");
+GUEST(overwrite, 64,
+      "1: nop\nnop\nnop\nnop\ncmp $2, %eax\nje 2f\nmov $2, %eax\nmovd %xmm1, 1b(%rip)\njmp 1b\n2: hlt\n");
 
 static void test_code_overwritten(void **state)
 {
@@ -575,35 +643,39 @@ static void test_code_overwritten(void **state)
 	assert_int_equal(s->gpr[R_CX], 0x55);
 }
 
-/* -- What the host must never execute ------------------------------------------------------------------------------------- */
+/* -- What the host must never execute -------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
 	uint8_t bytes[8];
 } forbidden[] = {
-	{ "syscall", { 0x0f, 0x05 } },	  { "sysenter", { 0x0f, 0x34 } },     { "int 0x80", { 0xcd, 0x80 } },
-	{ "int3", { 0xcc } },		  { "cpuid", { 0x0f, 0xa2 } },	      { "rdtsc", { 0x0f, 0x31 } },
-	{ "rdtscp", { 0x0f, 0x01, 0xf9 } }, { "rdpmc", { 0x0f, 0x33 } },      { "rdpid", { 0xf3, 0x0f, 0xc7, 0xf8 } },
-	{ "xgetbv", { 0x0f, 0x01, 0xd0 } }, { "xsetbv", { 0x0f, 0x01, 0xd1 } }, { "rdfsbase", { 0xf3, 0x0f, 0xae, 0xc0 } },
-	{ "wrgsbase", { 0xf3, 0x0f, 0xae, 0xd8 } }, { "rdpkru", { 0x0f, 0x01, 0xee } }, { "wrpkru", { 0x0f, 0x01, 0xef } },
-	{ "sgdt", { 0x0f, 0x01, 0x00 } }, { "sidt", { 0x0f, 0x01, 0x08 } },   { "sldt", { 0x0f, 0x00, 0xc0 } },
-	{ "str", { 0x0f, 0x00, 0xc8 } },  { "smsw", { 0x0f, 0x01, 0xe0 } },   { "lar", { 0x0f, 0x02, 0xc0 } },
-	{ "lsl", { 0x0f, 0x03, 0xc0 } },  { "verr", { 0x0f, 0x00, 0xe0 } },   { "verw", { 0x0f, 0x00, 0xe8 } },
-	{ "pushf", { 0x9c } },		  { "popf", { 0x9d } },		      { "in", { 0xec } },
-	{ "out", { 0xee } },		  { "outs", { 0x6e } },		      { "jmp", { 0xeb, 0xfe } },
-	{ "jz", { 0x74, 0x00 } },	  { "call", { 0xe8 } },		      { "ret", { 0xc3 } },
-	{ "retf", { 0xcb } },		  { "iret", { 0x48, 0xcf } },	      { "mov ds", { 0x8e, 0xd8 } },
-	{ "mov from ds", { 0x8c, 0xd8 } }, { "mov fs", { 0x8e, 0xe0 } },      { "push fs", { 0x0f, 0xa0 } },
-	{ "lfs", { 0x0f, 0xb4, 0x00 } },  { "mov cr0", { 0x0f, 0x22, 0xc0 } }, { "mov dr7", { 0x0f, 0x23, 0xf8 } },
-	{ "hlt", { 0xf4 } },		  { "cli", { 0xfa } },		      { "std", { 0xfd } },
-	{ "xbegin", { 0xc7, 0xf8 } },	  { "xtest", { 0x0f, 0x01, 0xd6 } },  { "monitor", { 0x0f, 0x01, 0xc8 } },
-	{ "mwaitx", { 0x0f, 0x01, 0xfb } }, { "umonitor", { 0xf3, 0x0f, 0xae, 0xf0 } }, { "rdpru", { 0x0f, 0x01, 0xfd } },
-	{ "senduipi", { 0xf3, 0x0f, 0xc7, 0xf0 } }, { "clui", { 0xf3, 0x0f, 0x01, 0xee } }, { "enqcmd", { 0xf2, 0x0f, 0x38, 0xf8, 0x00 } },
-	{ "ptwrite", { 0xf3, 0x0f, 0xae, 0xe0 } }, { "incssp", { 0xf3, 0x0f, 0xae, 0xe8 } }, { "vmcall", { 0x0f, 0x01, 0xc1 } },
-	{ "vmmcall", { 0x0f, 0x01, 0xd9 } }, { "tilezero", { 0xc4, 0xe2, 0x7b, 0x49, 0xc0 } }, { "xsave", { 0x0f, 0xae, 0x20 } },
-	{ "fxsave", { 0x0f, 0xae, 0x00 } }, { "push", { 0x50 } },	      { "pop", { 0x58 } },
-	{ "enter", { 0xc8 } },		  { "leave", { 0xc9 } },	      { "lea", { 0x8d, 0x00 } },
-	{ "movs", { 0xa4 } },		  { "xlat", { 0xd7 } },		      { "wbinvd", { 0x0f, 0x09 } },
+	{ "syscall", { 0x0f, 0x05 } }, { "sysenter", { 0x0f, 0x34 } }, { "int 0x80", { 0xcd, 0x80 } },
+	{ "int3", { 0xcc } }, { "cpuid", { 0x0f, 0xa2 } }, { "rdtsc", { 0x0f, 0x31 } },
+	{ "rdtscp", { 0x0f, 0x01, 0xf9 } }, { "rdpmc", { 0x0f, 0x33 } },
+	{ "rdpid", { 0xf3, 0x0f, 0xc7, 0xf8 } }, { "xgetbv", { 0x0f, 0x01, 0xd0 } },
+	{ "xsetbv", { 0x0f, 0x01, 0xd1 } }, { "rdfsbase", { 0xf3, 0x0f, 0xae, 0xc0 } },
+	{ "wrgsbase", { 0xf3, 0x0f, 0xae, 0xd8 } }, { "rdpkru", { 0x0f, 0x01, 0xee } },
+	{ "wrpkru", { 0x0f, 0x01, 0xef } }, { "sgdt", { 0x0f, 0x01, 0x00 } },
+	{ "sidt", { 0x0f, 0x01, 0x08 } }, { "sldt", { 0x0f, 0x00, 0xc0 } },
+	{ "str", { 0x0f, 0x00, 0xc8 } }, { "smsw", { 0x0f, 0x01, 0xe0 } },
+	{ "lar", { 0x0f, 0x02, 0xc0 } }, { "lsl", { 0x0f, 0x03, 0xc0 } },
+	{ "verr", { 0x0f, 0x00, 0xe0 } }, { "verw", { 0x0f, 0x00, 0xe8 } }, { "pushf", { 0x9c } },
+	{ "popf", { 0x9d } }, { "in", { 0xec } }, { "out", { 0xee } }, { "outs", { 0x6e } },
+	{ "jmp", { 0xeb, 0xfe } }, { "jz", { 0x74, 0x00 } }, { "call", { 0xe8 } }, { "ret", { 0xc3 } },
+	{ "retf", { 0xcb } }, { "iret", { 0x48, 0xcf } }, { "mov ds", { 0x8e, 0xd8 } },
+	{ "mov from ds", { 0x8c, 0xd8 } }, { "mov fs", { 0x8e, 0xe0 } }, { "push fs", { 0x0f, 0xa0 } },
+	{ "lfs", { 0x0f, 0xb4, 0x00 } }, { "mov cr0", { 0x0f, 0x22, 0xc0 } },
+	{ "mov dr7", { 0x0f, 0x23, 0xf8 } }, { "hlt", { 0xf4 } }, { "cli", { 0xfa } },
+	{ "std", { 0xfd } }, { "xbegin", { 0xc7, 0xf8 } }, { "xtest", { 0x0f, 0x01, 0xd6 } },
+	{ "monitor", { 0x0f, 0x01, 0xc8 } }, { "mwaitx", { 0x0f, 0x01, 0xfb } },
+	{ "umonitor", { 0xf3, 0x0f, 0xae, 0xf0 } }, { "rdpru", { 0x0f, 0x01, 0xfd } },
+	{ "senduipi", { 0xf3, 0x0f, 0xc7, 0xf0 } }, { "clui", { 0xf3, 0x0f, 0x01, 0xee } },
+	{ "enqcmd", { 0xf2, 0x0f, 0x38, 0xf8, 0x00 } }, { "ptwrite", { 0xf3, 0x0f, 0xae, 0xe0 } },
+	{ "incssp", { 0xf3, 0x0f, 0xae, 0xe8 } }, { "vmcall", { 0x0f, 0x01, 0xc1 } },
+	{ "vmmcall", { 0x0f, 0x01, 0xd9 } }, { "tilezero", { 0xc4, 0xe2, 0x7b, 0x49, 0xc0 } },
+	{ "xsave", { 0x0f, 0xae, 0x20 } }, { "fxsave", { 0x0f, 0xae, 0x00 } }, { "push", { 0x50 } },
+	{ "pop", { 0x58 } }, { "enter", { 0xc8 } }, { "leave", { 0xc9 } }, { "lea", { 0x8d, 0x00 } },
+	{ "movs", { 0xa4 } }, { "xlat", { 0xd7 } }, { "wbinvd", { 0x0f, 0x09 } },
 };
 
 static void test_forbidden(void **state)
@@ -633,6 +705,8 @@ int main(void)
 		cmocka_unit_test(test_real_mode),	cmocka_unit_test(test_alignment),
 		cmocka_unit_test(test_misaligned_and_absent), cmocka_unit_test(test_simd_error),
 		cmocka_unit_test(test_ldmxcsr_reserved), cmocka_unit_test(test_x87_error),
+		cmocka_unit_test(test_error_order),	cmocka_unit_test(test_locked_alias),
+		cmocka_unit_test(test_alignment_check),
 		cmocka_unit_test(test_masked_load),	cmocka_unit_test(test_masked_store),
 		cmocka_unit_test(test_masked_forms),	cmocka_unit_test(test_vmaskmov),
 		cmocka_unit_test(test_gather_fault),	cmocka_unit_test(test_gather_vex_fault),

@@ -7,7 +7,7 @@ GUEST(store_fs_mem, 32, "mov %eax, %fs:(%edi)\n hlt");
 GUEST(set_fs, 32, "mov %ecx, %fs\n hlt");
 GUEST(push_1, 32, "push %eax\n hlt");
 
-/* -- Limits (5.3) -------------------------------------------------------------------------------- */
+/* -- Limits (5.3) ------------------------------------------------------------------------------ */
 
 static struct x86_seg segment(uint64_t raw)
 {
@@ -126,7 +126,7 @@ static void test_long_bases(void **state)
 	assert_int_equal(GPR(t, BX), 0x2222);
 }
 
-/* -- Loads --------------------------------------------------------------------------------------------- */
+/* -- Loads ------------------------------------------------------------------------------------- */
 
 /* 3.4.5.1: the accessed bit is set in the table, and in the register. */
 static void test_accessed_bit(void **state)

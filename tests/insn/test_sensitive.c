@@ -136,7 +136,7 @@ struct answer {
 
 static void add_descriptors(struct tiny *t)
 {
-	/* Conforming code of ring 0, execute-only code and read-only data of ring 3, a call gate of ring 3, nonsense. */
+	/* Conforming code; execute-only code, read-only data and a call gate of ring 3; an interrupt gate. */
 	tiny_set_desc(t, SEL_FREE, tiny_desc(0, 0xfffff, 0x9f | SEG_DB));
 	tiny_set_desc(t, SEL_FREE + 8, tiny_desc(0, 0x1234, 0xf9 | SEG_DB));
 	tiny_set_desc(t, SEL_FREE + 16, tiny_desc(0, 0xfffff, 0xf1));

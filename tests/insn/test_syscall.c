@@ -12,7 +12,7 @@ GUEST(sysret_legacy, 32, "sysret\n int3");
 GUEST(sysenter, 32, "sysenter\n int3");
 GUEST(sysenter_64, 64, "sysenter\n int3");
 GUEST(sysexit_32, 32, "sysexit\n int3");
-GUEST(sysexit_64, 64, "rex.W sysexit\n int3");
+GUEST(sysexit_64, 64, "sysexitq\n int3");
 
 static bool amd(const struct tiny *t)
 {

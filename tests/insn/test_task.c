@@ -227,7 +227,7 @@ static void test_debug_trap(void **state)
 	assert_int_equal(t->v->s.dr[6], DR6_FIXED | DR6_BT);
 }
 
-/* -- Faults in the old task's context (table 7-1) -------------------------------------------------------- */
+/* -- Faults in the old task's context (table 7-1) ---------------------------------------------- */
 
 static void test_refusals(void **state)
 {
@@ -283,7 +283,7 @@ static void test_not_paged(void **state)
 	assert_int_equal(GPR(t, BX), 0xa0000003);
 }
 
-/* -- Faults in the new task's context: the saved EIP and the stack are the new task's ---------------------- */
+/* -- Faults in the new task's context: the saved EIP and the stack are the new task's ---------- */
 
 static void check_new_context(struct tiny *t, unsigned slot, uint16_t sel, uint64_t desc, int vector, uint32_t err)
 {

@@ -7,7 +7,7 @@
 #define DR7_LEN(n, bytes) ((uint64_t)((bytes) == 8 ? 2 : (bytes) - 1) << (18 + (n) * 4))
 enum { RW_EXEC, RW_WRITE, RW_IO, RW_ACCESS };
 
-/* -- Shadows (6.8.3; vol. 2, STI, MOV) -------------------------------------------------------------- */
+/* -- Shadows (6.8.3; vol. 2, STI, MOV) --------------------------------------------------------- */
 
 BOTH(sti, "sti\n nop\n nop\n hlt");
 BOTH(sti_cli, "sti\n cli\n nop\n hlt");
@@ -59,7 +59,7 @@ static void test_mov_ss_shadow(void **state)
 	}
 }
 
-/* -- Single step (17.3.1.4) ---------------------------------------------------------------------------- */
+/* -- Single step (17.3.1.4) -------------------------------------------------------------------- */
 
 BOTH(popf_tf, "push $0x102\n popf\n nop\n nop\n hlt");
 BOTH(nops, "nop\n nop\n hlt");
@@ -193,7 +193,7 @@ static void test_step_syscall(void **state)
 	assert_true(GPR(t, 11) & FL_TF);
 }
 
-/* -- Breakpoints (17.2) ------------------------------------------------------------------------------------- */
+/* -- Breakpoints (17.2) ------------------------------------------------------------------------ */
 
 BOTH(store, "mov %eax, (%edi)\n nop\n hlt");
 BOTH(load, "mov (%edi), %eax\n nop\n hlt");
@@ -251,7 +251,9 @@ static void test_data_breakpoint(void **state)
 		bool on_load, on_store;
 	} c[] = {
 		{ RW_WRITE, 0, 4, false, true }, { RW_ACCESS, 0, 4, true, true },  { RW_ACCESS, 3, 1, true, true },
-		{ RW_ACCESS, 4, 1, false, false }, { RW_ACCESS, -1, 1, false, false }, { RW_WRITE, -8, 8, false, false },
+		{ RW_ACCESS, 4, 1, false, false },
+		{ RW_ACCESS, -1, 1, false, false },
+		{ RW_WRITE, -8, 8, false, false },
 		{ RW_WRITE, 5, 8, false, true }, /* the address is aligned to its length */
 		{ RW_IO, 0, 4, false, false },
 	};

@@ -50,8 +50,10 @@ static void test_frame(void **state)
 	assert_int_equal(GPR(t, SP), TINY_STACK0 - 9 * 4);
 	assert_int_equal(FLAGS(t) & FL_VM, 0);
 	assert_int_equal(t->v->s.cpl, 0);
-	for (unsigned i = 0; i < 4; i++)
-		assert_int_equal(t->v->s.seg[(const uint8_t[]){ SEG_DS, SEG_ES, SEG_FS, SEG_GS }[i]].sel, 0);
+	assert_int_equal(SEG(t, DS).attr & SEG_P, 0);
+	assert_int_equal(SEG(t, ES).attr & SEG_P, 0);
+	assert_int_equal(SEG(t, FS).sel, 0);
+	assert_int_equal(SEG(t, GS).sel, 0);
 	assert_int_equal(SEG(t, SS).sel, SEL_DATA0);
 }
 
@@ -60,8 +62,8 @@ GUEST(iret32, 32, "iret");
 static void test_enter_by_iret(void **state)
 {
 	struct tiny *t = *state;
-	uint32_t frame[] = { 0x100, TINY_CODE >> 4, FL_1 | FL_VM | FL_IF | FL_IOPL, 0x1234, 0x2000, 0x3000, 0x4000, 0x5000,
-			     0x6000 };
+	uint32_t frame[] = { 0x100,  TINY_CODE >> 4, FL_1 | FL_VM | FL_IF | FL_IOPL,
+			     0x1234, 0x2000,         0x3000, 0x4000, 0x5000, 0x6000 };
 
 	tiny_enter(t, TINY_PROT32, 0);
 	GPR(t, SP) -= sizeof(frame);
@@ -99,7 +101,7 @@ static void test_handler_ring(void **state)
 	assert_fault(t, RUN(t, nothing), X86_GP, TINY_CODE + 1, SEL_FREE);
 }
 
-/* -- IOPL-sensitive instructions (20.2.7) ------------------------------------------------------------------- */
+/* -- IOPL-sensitive instructions (20.2.7) ------------------------------------------------------ */
 
 GUEST(cli16, 16, "cli\n int3");
 GUEST(sti16, 16, "sti\n int3");
@@ -161,7 +163,7 @@ static void test_iopl(void **state)
 	assert_int_equal(t->frame.rflags, FL_1 | FL_IF | FL_NT | IOPL3 | FL_VM);
 }
 
-/* -- VME (20.3, 20.4): below IOPL 3 the 16-bit forms use VIF; pending VIP makes enabling it #GP(0) ---------------- */
+/* -- VME (20.3, 20.4): below IOPL 3 the 16-bit forms use VIF; pending VIP makes enabling it #GP(0) --- */
 
 static void test_vme_flags(void **state)
 {
@@ -282,6 +284,7 @@ GUEST(sldt16, 16, "sldt %ax");
 GUEST(hlt16, 16, "hlt");
 GUEST(lgdt16, 16, "lgdt (0x100)");
 GUEST(mov_cr16, 16, "mov %cr0, %eax");
+GUEST(vzeroupper16, 16, "vzeroupper");
 static void test_refused(void **state)
 {
 	struct tiny *t = *state;
@@ -296,6 +299,15 @@ static void test_refused(void **state)
 	assert_fault(t, RUN(t, lgdt16), X86_GP, TINY_CODE, 0);
 	enter_v86(t, IOPL3, true);
 	assert_fault(t, RUN(t, mov_cr16), X86_GP, TINY_CODE, 0);
+	/* No VEX either (vol. 2, 2.3.2), nor in real mode. */
+	enter_v86(t, IOPL3, true);
+	t->v->s.cr4 |= CR4_OSXSAVE;
+	t->v->s.xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+	assert_fault(t, RUN(t, vzeroupper16), X86_UD, TINY_CODE, 0);
+	tiny_enter(t, TINY_REAL, 0);
+	t->v->s.cr4 |= CR4_OSXSAVE;
+	t->v->s.xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+	assert_int_equal(RUN(t, vzeroupper16), X86_UD);
 }
 
 int main(void)

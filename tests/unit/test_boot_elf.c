@@ -9,7 +9,7 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "boot/boot.h"
-#include "fixture/kernels.h"
+#include "kernels.h"
 
 struct world {
 	struct ram *ram;
@@ -22,7 +22,8 @@ struct world {
 
 static const char mod_a[] = "first", mod_b[] = "second module";
 static const struct boot_blob modules[] = {
-	{ mod_a, sizeof(mod_a), "/some/where/a.img", NULL }, { mod_b, sizeof(mod_b), "b.img", "b.img verbose=1" },
+	{ mod_a, sizeof(mod_a), "/some/where/a.img", NULL },
+	{ mod_b, sizeof(mod_b), "b.img", "b.img verbose=1" },
 };
 
 static struct world *world_new(uint64_t ram_size)
@@ -76,7 +77,8 @@ static void check_flat_32(const struct world *w, uint32_t eip)
 	for (unsigned i = 0; i < SEG_COUNT; i++) {
 		assert_int_equal(s->seg[i].base, 0);
 		assert_int_equal(s->seg[i].limit, UINT32_MAX);
-		assert_int_equal(s->seg[i].attr & (SEG_P | SEG_S | SEG_DB | SEG_G | SEG_L), SEG_P | SEG_S | SEG_DB | SEG_G);
+		assert_int_equal(s->seg[i].attr & (SEG_P | SEG_S | SEG_DB | SEG_G | SEG_L),
+				 SEG_P | SEG_S | SEG_DB | SEG_G);
 		assert_int_equal(!!(s->seg[i].attr & SEG_CODE), i == SEG_CS);
 	}
 }
@@ -216,7 +218,8 @@ static void bad_elf(void **state)
 
 static void bad_places(void **state)
 {
-	static const uint64_t places[] = { 0x10000, 0xf0000, 64 * MiB - 0x100, 0xd0000000, UINT64_MAX - 0x1000 };
+	static const uint64_t places[] = { 0x10000, 0xf0000, 64 * MiB - 0x100, 0xd0000000,
+					   UINT64_MAX - 0x1000 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		struct world *w = world_new(64 * MiB);

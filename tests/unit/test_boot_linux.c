@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Linux bzImages: both ways in, every compression, relocation, placement, and what is wrong with bad ones. */
 #include <errno.h>
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "boot/boot.h"
-#include "fixture/kernels.h"
+#include "kernels.h"
 
 #define BP 0x10000 /* boot_params, as rsi says */
 
@@ -172,7 +173,8 @@ static void kernel_of_32_bits(void **state)
 static void boot_params(void **state)
 {
 	static const uint8_t initrd[5000] = { 1, 2, 3 }, seed[32] = { 9, 8, 7 };
-	const struct boot_blob blobs[] = { { initrd, 4999, "a", NULL }, { initrd, sizeof(initrd), "b", NULL } };
+	const struct boot_blob blobs[] = { { initrd, 4999, "a", NULL },
+					   { initrd, sizeof(initrd), "b", NULL } };
 	const struct e820_entry reserved = { 0xfec00000, 0x1000, E820_RESERVED };
 	struct bzimage b = BZIMAGE_DEFAULT;
 	struct world *w = world_new(&b, 5 * GiB);
@@ -430,12 +432,28 @@ static void other_files(void **state)
 	}
 }
 
-/* The real thing, where it is at hand. */
+/* Debian's kernel, where it is at hand: installed, or in the cache of the default guest. */
+static FILE *open_kernel(void)
+{
+	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	char pattern[512];
+	FILE *f = NULL;
+	glob_t g;
+
+	snprintf(pattern, sizeof(pattern), "%s%s/doppel/vmlinuz-*-amd64", cache ? cache : home ? home : "",
+		 cache ? "" : "/.cache");
+	glob("/boot/vmlinuz-*-amd64", 0, NULL, &g);
+	glob(pattern, GLOB_APPEND, NULL, &g);
+	if (g.gl_pathc)
+		f = fopen(g.gl_pathv[0], "rb");
+	globfree(&g);
+	return f;
+}
+
 static void debian_kernel(void **state)
 {
-	const char *path = getenv("DOPPEL_TEST_KERNEL");
 	struct world *w;
-	FILE *f = path ? fopen(path, "rb") : NULL;
+	FILE *f = open_kernel();
 	char buf[65536];
 	size_t n;
 
@@ -449,7 +467,7 @@ static void debian_kernel(void **state)
 	w->cfg.kernel.len = w->image.len;
 	w->cfg.kaslr_seed = 12345;
 	if (load(w))
-		fail_msg("%s: %s", path, w->e.msg);
+		fail_msg("%s", w->e.msg);
 	assert_true(w->info.direct);
 	assert_int_not_equal(w->info.kaslr_offset, 0);
 	check_long_mode(w, w->info.entry);

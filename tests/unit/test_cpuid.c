@@ -478,6 +478,16 @@ static void test_hypervisor_leaves(void **state)
 	/* Intel's own way to say it: ECX * EBX / EAX */
 	ask(&p, 0, 0x15, 0, r);
 	assert_int_equal((uint64_t)r[ECX] * r[EBX] / r[EAX], TSC_HZ);
+	for (uint64_t hz = 500000000; hz < 4294000000ull; hz += 123456789) {
+		uint64_t got;
+
+		assert_int_equal(cpuid_policy_init_from(&p, &intel, "host", 1, hz, NULL), 0);
+		ask(&p, 0, 0x15, 0, r);
+		got = (uint64_t)r[ECX] * r[EBX] / r[EAX];
+		assert_in_range(got, hz - hz / 500000, hz + hz / 500000); /* 2 ppm */
+		/* Linux multiplies kHz in 32 bits. */
+		assert_true((uint64_t)r[ECX] / 1000 * r[EBX] <= UINT32_MAX);
+	}
 	/* Nothing of leaf 0xa: no performance counters */
 	ask(&p, 0, 0xa, 0, r);
 	assert_int_equal(r[EAX] | r[EBX] | r[ECX] | r[EDX], 0);

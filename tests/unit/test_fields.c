@@ -32,9 +32,9 @@ static const struct state_field chip_state[] = {
 	STATE_END(),
 };
 
-static const struct chip sample = { 1,	  0x2345,      0x6789abcd,	  0x1122334455667788,
-				    true, { 7, 8, 9 }, { 1, 2, 3, 4, 5 }, 99,
-				    42 };
+static const struct chip sample = {
+	1, 0x2345, 0x6789abcd, 0x1122334455667788, true, { 7, 8, 9 }, { 1, 2, 3, 4, 5 }, 99, 42
+};
 
 /* Two fields, so that their bytes can be spelled out. */
 struct small {
@@ -147,7 +147,7 @@ static void test_versions(void **state)
 	old[n - 2] = old[n - 1];
 	fields_save(old, &sample, &v1);
 	fields_save(chip_state, &sample, &v2);
-	/* A field younger than the saved version keeps its value; in a state of its version it must be there. */
+	/* A field younger than the saved version keeps its value; in its own version it must be there. */
 	assert_int_equal(fields_load(chip_state, 1, &got, v1.buf, v1.len, &e), 0);
 	assert_int_equal(got.young, 3);
 	assert_int_equal(got.a, 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guest RAM: the mapping, hostile ranges, and the flags protocol between writers, code caches and dirty log. */
+/* Guest RAM: the mapping, hostile ranges, the flags between writers, code caches and dirty log. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -389,10 +389,10 @@ static void test_dirty_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	   cmocka_unit_test(test_sparse_64g),
-		cmocka_unit_test(test_sealed),	   cmocka_unit_test(test_hole),
-		cmocka_unit_test(test_contains),   cmocka_unit_test(test_code),
-		cmocka_unit_test(test_code_race),  cmocka_unit_test(test_dirty),
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_sparse_64g),
+		cmocka_unit_test(test_sealed), cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_contains), cmocka_unit_test(test_code),
+		cmocka_unit_test(test_code_race), cmocka_unit_test(test_dirty),
 		cmocka_unit_test(test_dirty_race),
 	};
 

@@ -161,8 +161,9 @@ static void test_bad_regions(void **state)
 {
 	static const struct {
 		uint64_t base, size;
-	} bad[] = { { 0, 0 },	    { 0, 0x10001 },    { 0xffff, 2 },
-		    { 0x10000, 1 }, { UINT64_MAX, 2 }, { 1, UINT64_MAX } };
+	} bad[] = {
+		{ 0, 0 }, { 0, 0x10001 }, { 0xffff, 2 }, { 0x10000, 1 }, { UINT64_MAX, 2 }, { 1, UINT64_MAX },
+	};
 	struct space *s = space_new("ports", 16);
 	struct region *r = NULL;
 

@@ -27,12 +27,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static const struct mmu_translation all_rights = { .gpa = 0x123000,
-						   .page_shift = 12,
-						   .dirty = true,
-						   .can_read = true,
-						   .can_write = true,
-						   .can_fetch = true };
+static const struct mmu_translation all_rights = {
+	.gpa = 0x123000, .page_shift = 12, .dirty = true, .can_read = true,
+	.can_write = true, .can_fetch = true,
+};
 
 static void fill(uint64_t la, unsigned shift, bool global, uint64_t pcid)
 {
@@ -206,8 +204,7 @@ static void test_large_pages(void **state)
 		fill(base + size - 0x2000, shifts[i], false, 0);
 		fill(base - 0x3000, shifts[i], false, 0);
 		fill(base + size + 0x4000, shifts[i], false, 0);
-		fill(base + 0x6000, 12, false,
-		     0); /* a small page of that address, from before: it may stay */
+		fill(base + 0x6000, 12, false, 0); /* a small page at that address, from before: may stay */
 		/* An address of which nothing was entered, but which is of the same page. */
 		tlb_flush_page(t, base + size / 4 + 0x8000);
 		assert_false(has(base, 0));

@@ -37,6 +37,7 @@ struct layout {
 };
 
 #define LONG (EFER_LMA | EFER_LME)
+#define LA57 (CR4_PAE | CR4_LA57)
 static const struct layout layouts[] = {
 	{ "32-bit 4K", CR4_PSE, 0, 4, 2, { 22, 12 }, 0xc1234567, 0x923000 },
 	{ "32-bit 4M", CR4_PSE, 0, 4, 1, { 22 }, 0xc1234567, 0x800000 },
@@ -45,23 +46,9 @@ static const struct layout layouts[] = {
 	{ "4-level 4K", CR4_PAE, LONG, 8, 4, { 39, 30, 21, 12 }, 0xffff9cd5c1234567, 0x2300923000 },
 	{ "4-level 2M", CR4_PAE, LONG, 8, 3, { 39, 30, 21 }, 0xffff9cd5c1234567, 0x2300a00000 },
 	{ "4-level 1G", CR4_PAE, LONG, 8, 2, { 39, 30 }, 0x00003cd5c1234567, 0x2340000000 },
-	{ "5-level 4K",
-	  CR4_PAE | CR4_LA57,
-	  LONG,
-	  8,
-	  5,
-	  { 48, 39, 30, 21, 12 },
-	  0xffab9cd5c1234567,
-	  0x2300923000 },
-	{ "5-level 2M",
-	  CR4_PAE | CR4_LA57,
-	  LONG,
-	  8,
-	  4,
-	  { 48, 39, 30, 21 },
-	  0x00ab9cd5c1234567,
-	  0x2300a00000 },
-	{ "5-level 1G", CR4_PAE | CR4_LA57, LONG, 8, 3, { 48, 39, 30 }, 0xffab9cd5c1234567, 0x2340000000 },
+	{ "5-level 4K", LA57, LONG, 8, 5, { 48, 39, 30, 21, 12 }, 0xffab9cd5c1234567, 0x2300923000 },
+	{ "5-level 2M", LA57, LONG, 8, 4, { 48, 39, 30, 21 }, 0x00ab9cd5c1234567, 0x2300a00000 },
+	{ "5-level 1G", LA57, LONG, 8, 3, { 48, 39, 30 }, 0xffab9cd5c1234567, 0x2340000000 },
 };
 
 static struct ram *ram;
@@ -83,7 +70,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* -- Tables: the one of level i is the page i + 1 ---------------------------------------------------- */
+/* -- Tables: the one of level i is the page i + 1 -------------------------------------------- */
 
 static uint64_t table(unsigned level)
 {
@@ -150,7 +137,7 @@ static uint32_t read_fault(const struct layout *l)
 
 #define FOR_LAYOUTS(l) for (const struct layout *l = layouts; l < layouts + ARRAY_SIZE(layouts); l++)
 
-/* -- Translation --------------------------------------------------------------------------------------- */
+/* -- Translation ------------------------------------------------------------------------------- */
 
 static void test_translation(void **state)
 {
@@ -244,7 +231,7 @@ static void test_global(void **state)
 	}
 }
 
-/* -- Rights, SDM 4.6.1 ------------------------------------------------------------------------------------ */
+/* -- Rights, SDM 4.6.1 ---------------------------------------------------------------------------- */
 
 struct rights {
 	bool user, writable, xd;      /* of the address, all entries together */
@@ -343,9 +330,7 @@ static void test_rights(void **state)
 {
 	FOR_LAYOUTS(l)
 		for (unsigned bits = 0; bits < 16; bits++) {
-			struct rights r = { .wp = bits & 1,
-					    .smep = bits & 2,
-					    .smap = bits & 4,
+			struct rights r = { .wp = bits & 1, .smep = bits & 2, .smap = bits & 4,
 					    .nxe = bits & 8,
 					    .pae = l->cr4 & CR4_PAE };
 
@@ -357,7 +342,7 @@ static void test_rights(void **state)
 		}
 }
 
-/* -- Not present and reserved bits ----------------------------------------------------------------------- */
+/* -- Not present and reserved bits --------------------------------------------------------------- */
 
 static void test_not_present(void **state)
 {
@@ -400,7 +385,7 @@ static void test_pae_pdpte(void **state)
 	assert_int_equal(walk(l, ACCESS_WRITE, MMU_USER, &tr), 0);
 }
 
-/* Reserved bits of an entry that is present, MAXPHYADDR 40, NXE clear; up to two ranges, both ends inclusive. */
+/* Reserved bits of a present entry, MAXPHYADDR 40, NXE clear; up to two ranges, both ends inclusive. */
 static const struct {
 	const char *layout;
 	unsigned level;
@@ -523,7 +508,7 @@ static void test_reserved_error_codes(void **state)
 	assert_false(mmu_translate_debug(&s, mem, GPA_BITS, l->la, &tr.gpa));
 }
 
-/* -- Accessed and dirty --------------------------------------------------------------------------------- */
+/* -- Accessed and dirty ------------------------------------------------------------------------- */
 
 static void test_dirty(void **state)
 {
@@ -563,7 +548,7 @@ static void test_table_writes_are_noted(void **state)
 	assert_true(ram->version[table(2) >> PAGE_SHIFT] == v);
 }
 
-/* -- Tables in hostile places ----------------------------------------------------------------------------- */
+/* -- Tables in hostile places --------------------------------------------------------------------- */
 
 static uint64_t touched(void *opaque, uint64_t off, unsigned size)
 {
@@ -590,7 +575,7 @@ static void test_hostile_tables(void **state)
 		map(four);
 		set(four, 2, nowhere[i] | P | W | U);
 		assert_int_equal(read_fault(four), MMU_FAULT | 9);
-		/* ... and none in a 32-bit one without PSE: all tables and pages are the last one of 4 GiB. */
+		/* ... and none in a 32-bit one without PSE: all is the last page of 4 GiB. */
 		map(legacy);
 		s.cr3 = nowhere[i];
 		s.cr4 = 0;
@@ -669,7 +654,7 @@ static void test_load_pdptes(void **state)
 	assert_false(mmu_load_pdptes(mem, GPA_BITS, RAM_SIZE, got));
 }
 
-/* -- Entries that change under the walk ------------------------------------------------------------------- */
+/* -- Entries that change under the walk ----------------------------------------------------------- */
 
 static _Atomic bool stop;
 

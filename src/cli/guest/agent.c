@@ -266,7 +266,8 @@ static long exec_path(char **argv, char **env)
 
 static _Noreturn void run_command(struct request *r, long console, long input)
 {
-	static char path[] = "PATH=/sbin:/bin:/usr/sbin:/usr/bin", home[] = "HOME=/root", user[] = "USER=root";
+	static char path[] = "PATH=/sbin:/bin:/usr/sbin:/usr/bin", home[] = "HOME=/root",
+		    user[] = "USER=root";
 	static char shell[] = "SHELL=/bin/sh", term[] = "TERM=vt102";
 	char *env[] = { path, home, user, shell, r->term ? r->term : term, NULL };
 	uint64_t none = 0;

@@ -59,6 +59,13 @@ static void ret(struct vcpu *v, const struct insn *in)
 	v->interp->next_rip = target;
 }
 
+/* In 64-bit mode an operand-size prefix counts on AMD processors only (APM vol. 3, 1.2.2), under REX.W never. */
+static void set_size(struct vcpu *v, struct insn *in, const struct decoded *d)
+{
+	if (d->i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 && (in->flags & INSN_OPSIZE) && !d->i.raw.rex.W)
+		in->osize = cpuid_vendor_is_amd(v->cpuid) ? 2 : 8;
+}
+
 static bool is_far(const struct decoded *d)
 {
 	return d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
@@ -66,6 +73,8 @@ static bool is_far(const struct decoded *d)
 
 static void bind_jmp(struct vcpu *v, struct insn *in, const struct decoded *d)
 {
+	if (!is_far(d))
+		set_size(v, in, d);
 	if (is_far(d))
 		far_bind_jmp(v, in, d);
 	else
@@ -74,6 +83,8 @@ static void bind_jmp(struct vcpu *v, struct insn *in, const struct decoded *d)
 
 static void bind_call(struct vcpu *v, struct insn *in, const struct decoded *d)
 {
+	if (!is_far(d))
+		set_size(v, in, d);
 	if (is_far(d))
 		far_bind_call(v, in, d);
 	else
@@ -82,6 +93,8 @@ static void bind_call(struct vcpu *v, struct insn *in, const struct decoded *d)
 
 static void bind_ret(struct vcpu *v, struct insn *in, const struct decoded *d)
 {
+	if (!is_far(d))
+		set_size(v, in, d);
 	if (is_far(d))
 		far_bind_ret(v, in, d);
 	else
@@ -109,18 +122,28 @@ static void jcxz(struct vcpu *v, const struct insn *in)
 		interp_branch(v, in, v->interp->next_rip + (uint64_t)in->imm);
 }
 
-#define JCC(CC) { ZYDIS_MNEMONIC_J##CC, jcc, NULL }
+#define BIND(name)                                                                                           \
+	static void bind_##name(struct vcpu *v, struct insn *in, const struct decoded *d)                    \
+	{                                                                                                    \
+		set_size(v, in, d);                                                                          \
+		in->fn = name;                                                                               \
+	}
+BIND(jcc)
+BIND(loop)
+BIND(jcxz)
+
+#define JCC(CC) { ZYDIS_MNEMONIC_J##CC, NULL, bind_jcc }
 const struct insn_def insns_control[] = {
 	{ ZYDIS_MNEMONIC_JMP, NULL, bind_jmp },
 	{ ZYDIS_MNEMONIC_CALL, NULL, bind_call },
 	{ ZYDIS_MNEMONIC_RET, NULL, bind_ret },
 	JCC(O), JCC(NO), JCC(B), JCC(NB), JCC(Z), JCC(NZ), JCC(BE), JCC(NBE),
 	JCC(S), JCC(NS), JCC(P), JCC(NP), JCC(L), JCC(NL), JCC(LE), JCC(NLE),
-	{ ZYDIS_MNEMONIC_LOOP, loop, NULL },
-	{ ZYDIS_MNEMONIC_LOOPE, loop, NULL },
-	{ ZYDIS_MNEMONIC_LOOPNE, loop, NULL },
-	{ ZYDIS_MNEMONIC_JCXZ, jcxz, NULL },
-	{ ZYDIS_MNEMONIC_JECXZ, jcxz, NULL },
-	{ ZYDIS_MNEMONIC_JRCXZ, jcxz, NULL },
+	{ ZYDIS_MNEMONIC_LOOP, NULL, bind_loop },
+	{ ZYDIS_MNEMONIC_LOOPE, NULL, bind_loop },
+	{ ZYDIS_MNEMONIC_LOOPNE, NULL, bind_loop },
+	{ ZYDIS_MNEMONIC_JCXZ, NULL, bind_jcxz },
+	{ ZYDIS_MNEMONIC_JECXZ, NULL, bind_jcxz },
+	{ ZYDIS_MNEMONIC_JRCXZ, NULL, bind_jcxz },
 	INSN_DEFS_END,
 };

@@ -122,6 +122,12 @@ static uint8_t register_offset(ZydisRegister r)
 	}
 }
 
+/* SIB without a base: Zydis 4.0 takes REX.B for one beside a 67 prefix (base 101b with mod 00). */
+static bool sib_has_no_base(const ZydisDecodedInstruction *i)
+{
+	return i->raw.sib.offset && i->raw.modrm.mod == 0 && i->raw.sib.base == 5;
+}
+
 static void set_memory(struct insn *in, const struct decoded *d, const ZydisDecodedOperandMem *m)
 {
 	in->flags |= INSN_RM_IS_MEM;
@@ -131,7 +137,9 @@ static void set_memory(struct insn *in, const struct decoded *d, const ZydisDeco
 		in->imm = m->disp.value;
 	else
 		in->disp = (int32_t)m->disp.value;
-	if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP) {
+	if (sib_has_no_base(&d->i))
+		in->disp = (int32_t)d->i.raw.disp.value;
+	else if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP) {
 		in->base = INSN_RIP;
 		in->disp += in->len;
 	} else if (m->base != ZYDIS_REGISTER_NONE) {
@@ -201,13 +209,21 @@ static void insn_ud(struct vcpu *v, const struct insn *in)
 	interp_raise(v, X86_UD);
 }
 
+/* VEX, EVEX and XOP are #UD in real and virtual-8086 mode (SDM vol. 2, 2.3.2). */
+static bool is_vector_encoding(const ZydisDecodedInstruction *i)
+{
+	return i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && i->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW;
+}
+
 static void bind(struct vcpu *v, struct insn *in, const struct decoded *d)
 {
 	const struct insn_def *def = v->interp->def[in->mnemonic];
 	bool locked = (in->flags & INSN_LOCK) && (in->flags & INSN_RM_IS_MEM);
 
 	in->fn = NULL;
-	if (!def || locked)
+	if (v->interp->decode_mode == ZYDIS_MACHINE_MODE_REAL_16 && is_vector_encoding(&d->i))
+		in->fn = insn_ud;
+	else if (!def || locked)
 		hostexec_bind(v, in, d);
 	else if (cpuid_isa_allowed(v->cpuid, d->i.meta.isa_set) && def->bind)
 		def->bind(v, in, d);
@@ -324,27 +340,11 @@ static ZydisStackWidth stack_width(ZydisMachineMode m)
 	}
 }
 
-/* Encodings whose meaning depends on the CPU: those of features that the guest has not got are NOPs or BSx. */
 static bool decoder_init(ZydisDecoder *d, ZydisMachineMode m, const struct cpuid_policy *p)
 {
-	const struct {
-		ZydisDecoderMode mode;
-		bool on;
-	} modes[] = {
-		{ ZYDIS_DECODER_MODE_AMD_BRANCHES, cpuid_vendor_is_amd(p) },
-		{ ZYDIS_DECODER_MODE_MPX, false },
-		{ ZYDIS_DECODER_MODE_CET, false },
-		{ ZYDIS_DECODER_MODE_CLDEMOTE, false },
-		{ ZYDIS_DECODER_MODE_LZCNT, cpuid_has(p, "abm") },
-		{ ZYDIS_DECODER_MODE_TZCNT, cpuid_has(p, "bmi1") },
-		{ ZYDIS_DECODER_MODE_WBNOINVD, cpuid_has(p, "wbnoinvd") },
-	};
-
 	if (!ZYAN_SUCCESS(ZydisDecoderInit(d, m, stack_width(m))))
 		return false;
-	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++)
-		if (!ZYAN_SUCCESS(ZydisDecoderEnableMode(d, modes[i].mode, modes[i].on)))
-			return false;
+	isa_configure_decoder(p, d);
 	return true;
 }
 
@@ -356,7 +356,9 @@ int decode_init(struct interp *c, const struct cpuid_policy *p, struct err *e)
 	};
 
 	for (unsigned m = 0; m <= ZYDIS_MACHINE_MODE_MAX_VALUE; m++)
-		if (!decoder_init(&c->decoder[m], (ZydisMachineMode)m, p))
+		/* Zydis' real mode lacks SYSENTER, which virtual-8086 mode has and real mode answers with #GP. */
+		if (!decoder_init(&c->decoder[m], m == ZYDIS_MACHINE_MODE_REAL_16 ? ZYDIS_MACHINE_MODE_LEGACY_16
+										  : (ZydisMachineMode)m, p))
 			return err_set(e, EINVAL, "libzydis refuses machine mode %u: install libzydis 4.0", m);
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
 		add_defs(c, tables[i]);

@@ -8,7 +8,7 @@ static void set_zf(struct vcpu *v, bool zf)
 	interp_set_flags(v, zf ? FL_ZF : 0, FL_ZF);
 }
 
-/* -- MOV, PUSH, POP, LDS and its kin ------------------------------------------------------------- */
+/* -- MOV, PUSH, POP, LDS and its kin ----------------------------------------------------------- */
 
 /* MOV SS and POP SS hold interrupts and debug traps back for one instruction (SDM vol. 3, 6.8.3). */
 static void load_with_shadow(struct vcpu *v, enum x86_segreg seg, uint16_t sel)
@@ -117,13 +117,12 @@ static void insn_lss(struct vcpu *v, const struct insn *in)
 	load_far_pointer(v, in, SEG_SS);
 }
 
-/* -- LAR, LSL, VERR, VERW, ARPL --------------------------------------------------------------------- */
+/* -- LAR, LSL, VERR, VERW, ARPL ---------------------------------------------------------------- */
 
 /* System descriptor types that LAR and LSL accept, as bit masks by type; IA-32e mode has fewer. */
-#define LAR_TYPES      (BIT(SYS_TSS16) | BIT(SYS_LDT) | BIT(SYS_TSS16_BUSY) | BIT(SYS_CALL16) | BIT(SYS_TASK_GATE) | \
-			BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY) | BIT(SYS_CALL32))
-#define LAR_TYPES_LONG (BIT(SYS_LDT) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY) | BIT(SYS_CALL32))
-#define LSL_TYPES      (BIT(SYS_TSS16) | BIT(SYS_LDT) | BIT(SYS_TSS16_BUSY) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY))
+#define LAR_TYPES      (LSL_TYPES | BIT(SYS_CALL16) | BIT(SYS_TASK_GATE) | BIT(SYS_CALL32))
+#define LAR_TYPES_LONG (LSL_TYPES_LONG | BIT(SYS_CALL32))
+#define LSL_TYPES      (LSL_TYPES_LONG | BIT(SYS_TSS16) | BIT(SYS_TSS16_BUSY))
 #define LSL_TYPES_LONG (BIT(SYS_LDT) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY))
 
 /* The descriptor of sel if there is one that is visible at CPL and RPL; types: accepted system types. */
@@ -208,7 +207,7 @@ static void insn_arpl(struct vcpu *v, const struct insn *in)
 	set_zf(v, true);
 }
 
-/* -- FS and GS bases -------------------------------------------------------------------------------- */
+/* -- FS and GS bases --------------------------------------------------------------------------- */
 
 static void insn_swapgs(struct vcpu *v, const struct insn *in)
 {

@@ -28,7 +28,7 @@ struct delivery {
 	uint64_t code;     /* descriptor of sel */
 };
 
-/* -- Classes -------------------------------------------------------------------------------------------- */
+/* -- Classes ----------------------------------------------------------------------------------- */
 
 enum event_class event_classify(uint8_t vector)
 {
@@ -57,7 +57,7 @@ bool event_makes_double_fault(uint8_t first, uint8_t second)
 	return a == EVENT_PAGE_FAULT && (b == EVENT_CONTRIBUTORY || b == EVENT_PAGE_FAULT);
 }
 
-/* -- Common parts ------------------------------------------------------------------------------------------ */
+/* -- Common parts ------------------------------------------------------------------------------ */
 
 /* RF in the image is set for faults (SDM vol. 3, 17.3.1.1); #DB's depends on its cause, see debug.h. */
 static uint64_t flags_image(const struct vcpu *v, const struct event *ev)
@@ -83,11 +83,11 @@ static void finish(struct vcpu *v, const struct event *ev, uint64_t rip, uint64_
 	interp_mode_changed(v);
 }
 
-/* -- Real mode, and INT n of virtual-8086 mode redirected to the 8086's own table ------------------------------- */
+/* -- Real mode, and INT n of virtual-8086 mode redirected to the 8086's own table -------------- */
 
 /* Push FLAGS, CS and IP and go where the 4 bytes at la point. */
-static void through_ivt(struct vcpu *v, const struct event *ev, uint64_t la, uint64_t flags, uint64_t flags_off,
-			uint32_t ext)
+static void through_ivt(struct vcpu *v, const struct event *ev, uint64_t la, uint64_t flags,
+			uint64_t flags_off, uint32_t ext)
 {
 	uint32_t vec = (uint32_t)interp_load(v, la, 4, MMU_KERNEL);
 	struct far_stack st;
@@ -113,7 +113,7 @@ static void deliver_real(struct vcpu *v, const struct event *ev, uint32_t ext)
 	through_ivt(v, ev, (uint32_t)(v->s.idtr.base + off), v->s.rflags, FL_IF | FL_TF | FL_AC | FL_RF, ext);
 }
 
-/* -- The gate ------------------------------------------------------------------------------------------------------ */
+/* -- The gate ---------------------------------------------------------------------------------- */
 
 static bool gate_type_ok(const struct vcpu *v, uint64_t gate)
 {
@@ -182,7 +182,7 @@ static void read_code(struct vcpu *v, struct delivery *d)
 		interp_raise_err(v, X86_GP, err);
 }
 
-/* -- The frame -------------------------------------------------------------------------------------------------------- */
+/* -- The frame --------------------------------------------------------------------------------- */
 
 static void push_frame(struct vcpu *v, const struct delivery *d, struct far_stack *st)
 {
@@ -243,7 +243,7 @@ static void enter_same(struct vcpu *v, const struct delivery *d)
 	enter_handler(v, d, &st, v->s.cpl);
 }
 
-/* To an inner ring on the stack of the TSS; from virtual-8086 mode with the data segments pushed and nulled. */
+/* To an inner ring, on the stack of the TSS; from virtual-8086 mode the data segments are pushed and nulled. */
 static void enter_inner(struct vcpu *v, const struct delivery *d)
 {
 	static const enum x86_segreg pushed[] = { SEG_GS, SEG_FS, SEG_DS, SEG_ES };
@@ -302,7 +302,7 @@ void event_deliver(struct vcpu *v, const struct event *ev)
 		enter_same(v, &d);
 }
 
-/* -- INT n -------------------------------------------------------------------------------------------------------------- */
+/* -- INT n ------------------------------------------------------------------------------------- */
 
 #define TSS_IOMAP      102 /* offset of the I/O map base */
 #define TSS32_MIN      0x67
@@ -325,7 +325,7 @@ static bool redirected_to_monitor(struct vcpu *v, uint8_t vector)
 	return (interp_load(v, (uint32_t)(tr->base + off), 1, MMU_KERNEL) >> (vector % 8u)) & 1;
 }
 
-/* To the 8086 program's own handler; below IOPL 3 the virtual interrupt flag stands for IF (20.3.3.4, methods 5 and 6). */
+/* To the 8086 program's own handler; below IOPL 3 VIF stands for IF (20.3.3.4, methods 5 and 6). */
 static void int_n_redirected(struct vcpu *v, const struct event *ev)
 {
 	uint64_t flags = v->s.rflags, off = FL_TF | FL_RF | FL_IF;

@@ -24,7 +24,7 @@ static void arrive(struct vcpu *v, uint16_t sel, uint64_t desc, unsigned cpl, ui
 	interp_mode_changed(v);
 }
 
-/* -- CALL and JMP ---------------------------------------------------------------------------------- */
+/* -- CALL and JMP ------------------------------------------------------------------------------ */
 
 struct target {
 	uint16_t sel;
@@ -276,7 +276,7 @@ void far_bind_jmp(struct vcpu *v, struct insn *in, const struct decoded *d)
 	in->fn = (in->flags & INSN_RM_IS_MEM) ? insn_jmp_indirect : insn_jmp_direct;
 }
 
-/* -- RET and IRET -------------------------------------------------------------------------------------- */
+/* -- RET and IRET ------------------------------------------------------------------------------ */
 
 /* A return under way: RET or IRET, same or outer level. */
 struct far_return {
@@ -518,7 +518,7 @@ static void insn_iret(struct vcpu *v, const struct insn *in)
 	}
 }
 
-/* -- Software interrupts ---------------------------------------------------------------------------------- */
+/* -- Software interrupts ----------------------------------------------------------------------- */
 
 static void soft_event(struct vcpu *v, enum event_type type, uint8_t vector)
 {

@@ -33,7 +33,7 @@
 #include "base/log.h"
 #include "cpu/interp/hostexec_int.h"
 
-/* -- Control bits ------------------------------------------------------------------------------------- */
+/* -- Control bits ---------------------------------------------------------------------------------------- */
 
 /* SDM vol. 2, tables 2-17 to 2-66 and 24-1 (vol. 3, 24.25): what each class needs, #UD before #NM. */
 static const struct {
@@ -45,7 +45,10 @@ static const struct {
 	[HX_X87] = { .cr0_nm = CR0_EM | CR0_TS },
 	[HX_MMX] = { .cr0_ud = CR0_EM, .cr0_nm = CR0_TS },
 	[HX_SSE] = { .cr0_ud = CR0_EM, .cr0_nm = CR0_TS, .cr4 = CR4_OSFXSR },
-	[HX_AVX] = { .cr0_nm = CR0_TS, .cr4 = CR4_OSXSAVE, .xcr0 = XCR0_SSE | XCR0_AVX, .protected_mode = true },
+	[HX_AVX] = { .cr0_nm = CR0_TS,
+		     .cr4 = CR4_OSXSAVE,
+		     .xcr0 = XCR0_SSE | XCR0_AVX,
+		     .protected_mode = true },
 	[HX_AVX512] = { .cr0_nm = CR0_TS,
 			.cr4 = CR4_OSXSAVE,
 			.xcr0 = XCR0_SSE | XCR0_AVX | XCR0_AVX512,
@@ -65,7 +68,7 @@ void hx_check(struct vcpu *v, enum hx_class cls)
 		interp_raise(v, X86_NM);
 }
 
-/* -- Running ---------------------------------------------------------------------------------------------- */
+/* -- Running --------------------------------------------------------------------------------------------- */
 
 /* What LAHF and SETO left in AX. */
 static inline void merge_flags(struct x86_state *s, uint32_t ax)
@@ -214,7 +217,7 @@ static void run_bit_string(struct vcpu *v, const struct insn *in)
 	run_at(v, in, interp_linear(v, (enum x86_segreg)in->seg, ea, d->osize, access_of(d)));
 }
 
-/* -- Binding ------------------------------------------------------------------------------------------------- */
+/* -- Binding --------------------------------------------------------------------------------------------- */
 
 static insn_fn runner(const struct hx_desc *d)
 {
@@ -268,7 +271,7 @@ void hostexec_bind(struct vcpu *v, struct insn *in, const struct decoded *d)
 	in->fn = runner(&desc);
 }
 
-/* -- Context --------------------------------------------------------------------------------------------------- */
+/* -- Context --------------------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(const struct hx_desc *d)
 {

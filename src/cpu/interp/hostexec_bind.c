@@ -6,7 +6,7 @@
 #include "cpu/interp/hostexec_int.h"
 #include "cpu/isa.h"
 
-/* -- The allow-list ----------------------------------------------------------------------------------- */
+/* -- The allow-list -------------------------------------------------------------------------------------- */
 
 #define SET(name) ZYDIS_ISA_SET_##name
 #define SETS3(name) SET(name##_128), SET(name##_256), SET(name##_512)
@@ -16,14 +16,14 @@ static const uint8_t vector_sets[] = {
 	SET(X87), SET(FCMOV), SET(SSE3X87), SET(PENTIUMMMX), SET(SSE), SET(SSE2), SET(SSE2MMX), SET(SSE3),
 	SET(SSSE3), SET(SSSE3MMX), SET(SSE4), SET(SSE42), SET(SSE4A), SET(SSEMXCSR), SET(SSE_PREFETCH),
 	SET(PREFETCHWT1), SET(AES), SET(PCLMULQDQ), SET(SHA), SET(GFNI), SET(AVX), SET(AVX2), SET(AVX2GATHER),
-	SET(AVXAES), SET(AVX_GFNI), SET(AVX_VNNI), SET(F16C), SET(FMA), SET(VAES), SET(VPCLMULQDQ), SET(BMI1), SET(BMI2),
-	SET(LZCNT), SET(POPCNT), SET(MOVBE), SET(ADOX_ADCX), SET(RDRAND), SET(RDSEED), SET(CMPXCHG16B), SET(CLFSH),
-	SET(CLFLUSHOPT), SET(CLWB), SET(CLDEMOTE), SET(CLZERO), SET(MOVDIR), SET(SERIALIZE), SET(PREFETCH_NOP),
+	SET(AVXAES), SET(AVX_GFNI), SET(AVX_VNNI), SET(F16C), SET(FMA), SET(VAES), SET(VPCLMULQDQ), SET(BMI1),
+	SET(BMI2), SET(LZCNT), SET(POPCNT), SET(MOVBE), SET(ADOX_ADCX), SET(RDRAND), SET(RDSEED), SET(CMPXCHG16B),
+	SET(CLFSH), SET(CLFLUSHOPT), SET(CLWB), SET(CLDEMOTE), SET(CLZERO), SET(MOVDIR), SET(SERIALIZE), SET(PREFETCH_NOP),
 	SETS3(AVX512BW), SET(AVX512BW_128N), SET(AVX512BW_KOP), SETS3(AVX512CD), SETS3(AVX512DQ),
 	SET(AVX512DQ_128N), SET(AVX512DQ_KOP), SET(AVX512DQ_SCALAR), SETS3(AVX512F), SET(AVX512F_128N),
 	SET(AVX512F_KOP), SET(AVX512F_SCALAR), SETS3(AVX512_BF16), SETS3(AVX512_BITALG), SETS3(AVX512_FP16),
-	SET(AVX512_FP16_128N), SET(AVX512_FP16_SCALAR), SETS3(AVX512_GFNI), SETS3(AVX512_IFMA), SETS3(AVX512_VAES),
-	SETS3(AVX512_VBMI2), SETS3(AVX512_VBMI), SETS3(AVX512_VNNI), SETS3(AVX512_VP2INTERSECT),
+	SET(AVX512_FP16_128N), SET(AVX512_FP16_SCALAR), SETS3(AVX512_GFNI), SETS3(AVX512_IFMA),
+	SETS3(AVX512_VAES), SETS3(AVX512_VBMI2), SETS3(AVX512_VBMI), SETS3(AVX512_VNNI), SETS3(AVX512_VP2INTERSECT),
 	SETS3(AVX512_VPCLMULQDQ), SETS3(AVX512_VPOPCNTDQ),
 };
 
@@ -85,7 +85,7 @@ bool hx_allowed(struct vcpu *v, const struct decoded *d)
 	return true;
 }
 
-/* -- Description ------------------------------------------------------------------------------------------ */
+/* -- Description ----------------------------------------------------------------------------------------- */
 
 /* Which register files the operands are in. */
 struct files {
@@ -161,9 +161,11 @@ static enum hx_class class_of(const struct decoded *d, const struct files *f)
 	if (d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || f->mask)
 		return HX_AVX512;
 	if (d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-		return f->xmm || in_range(c, ZYDIS_EXCEPTION_CLASS_AVX1, ZYDIS_EXCEPTION_CLASS_AVX12) ? HX_AVX :
-												       HX_VEXINT;
-	if (f->xmm || in_range(c, ZYDIS_EXCEPTION_CLASS_SSE1, ZYDIS_EXCEPTION_CLASS_SSE7) || (f->mmx && convert))
+		return f->xmm || in_range(c, ZYDIS_EXCEPTION_CLASS_AVX1, ZYDIS_EXCEPTION_CLASS_AVX12)
+			       ? HX_AVX
+			       : HX_VEXINT;
+	if (f->xmm || in_range(c, ZYDIS_EXCEPTION_CLASS_SSE1, ZYDIS_EXCEPTION_CLASS_SSE7) ||
+	    (f->mmx && convert))
 		return HX_SSE;
 	return f->mmx || d->i.meta.category == ZYDIS_CATEGORY_MMX ? HX_MMX : HX_INT;
 }
@@ -196,7 +198,8 @@ static bool uses_mxcsr(const struct decoded *d, const struct files *f, enum hx_c
 		return false;
 	return raises_simd_errors(d->i.meta.exception_class) ||
 	       (f->fp && d->i.meta.category != ZYDIS_CATEGORY_DATAXFER &&
-		d->i.meta.category != ZYDIS_CATEGORY_LOGICAL_FP && d->i.meta.category != ZYDIS_CATEGORY_BROADCAST);
+		d->i.meta.category != ZYDIS_CATEGORY_LOGICAL_FP &&
+		d->i.meta.category != ZYDIS_CATEGORY_BROADCAST);
 }
 
 /* Control instructions leave the pointers to the last instruction alone, SDM vol. 1, 8.1.8. */
@@ -216,7 +219,7 @@ static bool x87_is_control(ZydisMnemonic m)
 	}
 }
 
-/* -- The memory operand ---------------------------------------------------------------------------------------- */
+/* -- The memory operand ---------------------------------------------------------------------------------- */
 
 static enum hx_mem mem_of(ZydisOperandActions a)
 {
@@ -251,7 +254,8 @@ static void describe_alignment(const struct decoded *d, struct hx_desc *out)
 	ZydisExceptionClass c = d->i.meta.exception_class;
 
 	if (d->i.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B || c == ZYDIS_EXCEPTION_CLASS_SSE1 ||
-	    c == ZYDIS_EXCEPTION_CLASS_AVX1 || c == ZYDIS_EXCEPTION_CLASS_E1 || c == ZYDIS_EXCEPTION_CLASS_E1NF)
+	    c == ZYDIS_EXCEPTION_CLASS_AVX1 || c == ZYDIS_EXCEPTION_CLASS_E1 ||
+	    c == ZYDIS_EXCEPTION_CLASS_E1NF)
 		out->align = out->mem_len;
 	else if (out->cls == HX_SSE && out->mem_len == 16 && !unaligned_allowed(&d->i))
 		out->align = 16;

@@ -86,7 +86,7 @@ static void mov_gpr(struct out *o, uint8_t opcode, unsigned reg, unsigned base, 
 	put_modrm(o, reg, base, disp);
 }
 
-/* -- Vector, mask and control registers ------------------------------------------------------------ */
+/* -- Vector, mask and control registers ------------------------------------------------------------------ */
 
 /* MOVAPS: 28 loads, 29 stores; the form is the narrowest that keeps what the instruction's class keeps. */
 static void mov_vec(struct out *o, const struct hostexec *hx, enum hx_class cls, uint8_t opcode, unsigned reg,
@@ -100,8 +100,8 @@ static void mov_vec(struct out *o, const struct hostexec *hx, enum hx_class cls,
 		PUT(o, 0x0f, opcode);
 	} else if (hx->vec_bytes == 64) {
 		/* EVEX.512.0F.W0, no mask; R, X, B and R' are inverted. */
-		PUT(o, 0x62, (uint8_t)(0x01 | !(reg & 8) << 7 | 1 << 6 | !rex_b << 5 | !(reg & 16) << 4), 0x7c, 0x48,
-		    opcode);
+		PUT(o, 0x62, (uint8_t)(0x01 | !(reg & 8) << 7 | 1 << 6 | !rex_b << 5 | !(reg & 16) << 4),
+		    0x7c, 0x48, opcode);
 	} else {
 		/* VEX.256.0F.W0 */
 		PUT(o, 0xc4, (uint8_t)(0x01 | !(reg & 8) << 7 | 1 << 6 | !rex_b << 5), 0x7c, opcode);
@@ -146,7 +146,7 @@ static void move_vectors(struct out *o, const struct hostexec *hx, const struct 
 			mov_mask(o, hx, store ? 0x91 : 0x90, r, d->state);
 }
 
-/* -- General registers and flags ----------------------------------------------------------------------- */
+/* -- General registers and flags ------------------------------------------------------------------------- */
 
 static unsigned host_reg(const struct hx_desc *d, unsigned guest)
 {
@@ -199,7 +199,7 @@ static void store_flags(struct out *o, const struct hx_desc *d)
 		PUT(o, 0x31, 0xc0);                               /* xor eax, eax */
 }
 
-/* -- The stub --------------------------------------------------------------------------------------------- */
+/* -- The stub -------------------------------------------------------------------------------------------- */
 
 #define CALLEE_SAVED (BIT(R_BX) | BIT(R_BP) | BIT(R_12) | BIT(R_13) | BIT(R_14) | BIT(R_15))
 

@@ -106,8 +106,8 @@ void hx_raise(struct vcpu *v, struct hostexec *hx)
 		guest_log("vCPU %u: the host has lost memory of the guest: machine check", v->index);
 		interp_raise(v, X86_MC);
 	default:
-		guest_log("vCPU %u: unexpected host exception %u in %02x %02x %02x %02x (%u bytes): #GP(0)", v->index,
-			  hx->fault, d->code[0], d->code[1], d->code[2], d->code[3], d->len);
+		guest_log("vCPU %u: unexpected host exception %u in %02x %02x %02x %02x (%u bytes): #GP(0)",
+			  v->index, hx->fault, d->code[0], d->code[1], d->code[2], d->code[3], d->len);
 		GP0(v);
 	}
 }

@@ -4,15 +4,15 @@
  *
  * SDM vol. 2, VPGATHERDD and VPSCATTERDD: elements complete in any order for gathers, lowest first for
  * scatters; each one done clears its mask, so that after a fault the instruction is restarted with what
- * is left; only at the end are the upper parts of the destination, and all of the mask, zeroed. Alignment
- * is not checked.
+ * is left. At the end all of the mask and the upper part of the destination are zero; of AVX-512's what is
+ * above the vector length goes with the first element, as AMD's processors do. Alignment is not checked.
  */
 #include <string.h>
 
 #include "base/endian.h"
 #include "cpu/interp/hostexec_int.h"
 
-/* What of struct insn is ours: reg is the data register, spare[] and imm2 as follows. */
+/* Of struct insn, reg is the data register, cond the vector length in bytes, spare[] and imm2 as follows. */
 enum { SPARE_INDEX, SPARE_MASK, SPARE_COUNT };
 enum { DATA64 = 1, INDEX64 = 2, SCATTER = 4, EVEX = 8 };
 
@@ -58,6 +58,7 @@ static void move_parts(struct vcpu *v, uint64_t la, uint8_t *data, unsigned size
 	uint8_t buf[8];
 
 	if (store) {
+		interp_probe(v, la, 1, ACCESS_WRITE, mode);
 		interp_probe(v, la + size - 1, 1, ACCESS_WRITE, mode);
 		interp_store_buf(v, la, data, size - 1, mode);
 		interp_store_buf(v, la + size - 1, data + size - 1, 1, mode);
@@ -84,6 +85,8 @@ static void move_element(struct vcpu *v, const struct insn *in, unsigned i)
 		val = interp_load(v, la, size, mode);
 		memcpy(data, &val, size);
 	}
+	if ((in->imm2 & (SCATTER | EVEX)) == EVEX)
+		memset(v->s.fpu.zmm[in->reg] + in->cond, 0, 64u - in->cond);
 }
 
 static void insn_gather_scatter(struct vcpu *v, const struct insn *in)
@@ -161,6 +164,7 @@ static void describe(struct insn *in, const struct decoded *d, uint16_t flags)
 	BUG_ON(!mem || !data || !mask);
 	in->imm2 = flags | (evex ? EVEX : 0);
 	in->reg = (uint8_t)ZydisRegisterGetId(data->reg.value);
+	in->cond = (uint8_t)MAX(vector_bytes(data->reg.value), vector_bytes(mem->mem.index));
 	in->index = INSN_NO_REG;
 	in->scale = mem->mem.scale;
 	in->spare[SPARE_INDEX] = (uint8_t)ZydisRegisterGetId(mem->mem.index);

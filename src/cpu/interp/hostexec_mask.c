@@ -14,12 +14,22 @@
 
 #include "cpu/interp/hostexec_int.h"
 
-/* -- Description ---------------------------------------------------------------------------------------- */
+/* -- Description ----------------------------------------------------------------------------------------- */
 
 /* The exception classes whose masked-out elements may fault all the same ("NF", SDM vol. 2, 2.8.5). */
-static bool suppresses_faults(ZydisExceptionClass c)
+static bool suppresses_faults(const ZydisDecodedInstruction *i)
 {
-	switch (c) {
+	switch (i->mnemonic) {
+	/* The decoder has these in E4; they are E4NF: a mask bit is not tied to the bytes of one element. */
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
+	case ZYDIS_MNEMONIC_VDBPSADBW:
+	case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
+		return false;
+	default:
+		break;
+	}
+	switch (i->meta.exception_class) {
 	case ZYDIS_EXCEPTION_CLASS_E1NF:
 	case ZYDIS_EXCEPTION_CLASS_E2NF:
 	case ZYDIS_EXCEPTION_CLASS_E3NF:
@@ -61,14 +71,10 @@ static void describe_evex(const struct decoded *d, const ZydisDecodedOperand *m,
 
 	bool packed = c == ZYDIS_CATEGORY_COMPRESS || c == ZYDIS_CATEGORY_EXPAND;
 
-	if (packed)
+	if (c == ZYDIS_CATEGORY_COMPRESS)
 		out->ac_align = (uint8_t)(m->element_size / 8);
-	/* The decoder has these in E4; they are E4NF: a mask bit is not tied to the bytes of one element. */
-	if (d->i.mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB || d->i.mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB ||
-	    d->i.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW)
-		return;
 	if (d->i.avx.mask.reg == ZYDIS_REGISTER_NONE || d->i.avx.mask.reg == ZYDIS_REGISTER_K0 ||
-	    !suppresses_faults(d->i.meta.exception_class) || !m->element_size || !m->element_count)
+	    !suppresses_faults(&d->i) || !m->element_size || !m->element_count)
 		return;
 	out->mask = HX_MASK_K;
 	out->mask_reg = (uint8_t)ZydisRegisterGetId(d->i.avx.mask.reg);
@@ -103,7 +109,7 @@ void hx_mask_describe(const struct decoded *d, const ZydisDecodedOperand *m, str
 			out->mask_reg = (uint8_t)ZydisRegisterGetId(d->op[k].reg.value);
 }
 
-/* -- Running ---------------------------------------------------------------------------------------------- */
+/* -- Running --------------------------------------------------------------------------------------------- */
 
 static uint64_t low_bits(unsigned n)
 {
@@ -169,12 +175,14 @@ static void move_runs(struct vcpu *v, uint64_t la, uint8_t *buf, uint64_t bytes,
 /* The faults of the selected bytes: the first of them in each page is what CR2 names. */
 static void probe_bytes(struct vcpu *v, uint64_t la, uint64_t bytes, enum mmu_access access)
 {
-	unsigned first = (unsigned)__builtin_ctzll(bytes), in_page = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
+	unsigned first = (unsigned)__builtin_ctzll(bytes),
+		 in_page = (unsigned)(PAGE_SIZE - (la & ~PAGE_MASK));
 	uint64_t second = in_page < 64 ? bytes >> in_page << in_page : 0;
 
 	interp_probe(v, wrap(v, la + first), 1, access, v->interp->mmu_mode);
 	if (second)
-		interp_probe(v, wrap(v, la + (unsigned)__builtin_ctzll(second)), 1, access, v->interp->mmu_mode);
+		interp_probe(v, wrap(v, la + (unsigned)__builtin_ctzll(second)), 1, access,
+			     v->interp->mmu_mode);
 }
 
 /* Whether the whole operand lies in the pages of its selected range. */
@@ -227,7 +235,8 @@ void hx_run_masked(struct vcpu *v, const struct insn *in)
 	run_selected(v, in, bytes);
 }
 
-void hx_store_bytes(struct vcpu *v, const struct insn *in, const uint8_t *data, const uint8_t *mask, unsigned len)
+void hx_store_bytes(struct vcpu *v, const struct insn *in, const uint8_t *data, const uint8_t *mask,
+		    unsigned len)
 {
 	uint8_t buf[16];
 	uint64_t bytes = 0, la;

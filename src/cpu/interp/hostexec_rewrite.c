@@ -50,7 +50,7 @@ int hx_gpr_number(ZydisRegister r)
 	return -1;
 }
 
-/* -- Choice of registers ----------------------------------------------------------------------------- */
+/* -- Choice of registers --------------------------------------------------------------------------------- */
 
 static int pick(const uint8_t *candidates, unsigned n, uint32_t *taken)
 {
@@ -91,7 +91,7 @@ static bool choose_registers(struct hx_desc *out)
 	return true;
 }
 
-/* -- Encoding ------------------------------------------------------------------------------------------ */
+/* -- Encoding -------------------------------------------------------------------------------------------- */
 
 static bool is_rsp(const ZydisDecodedOperand *o)
 {
@@ -124,17 +124,20 @@ static bool find_parts(const struct decoded *d, struct parts *p)
 
 	p->d = d;
 	p->long64 = i->machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
-	p->vex = i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX || i->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+	p->vex = i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ||
+		 i->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
 	if (!p->vex && i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return false;
 	p->opcode = i->raw.prefix_count;
 	if (p->vex)
-		p->opcode = i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? i->raw.vex.offset : i->raw.evex.offset;
+		p->opcode = i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? i->raw.vex.offset
+									  : i->raw.evex.offset;
 	p->modrm = 0;
 	p->tail = i->raw.imm[0].size ? i->raw.imm[0].offset : i->length;
 	if (i->attributes & ZYDIS_ATTRIB_HAS_MODRM) {
 		p->modrm = i->raw.modrm.offset;
-		p->tail = p->modrm + 1u + (i->attributes & ZYDIS_ATTRIB_HAS_SIB ? 1 : 0) + i->raw.disp.size / 8u;
+		p->tail = p->modrm + 1u + (i->attributes & ZYDIS_ATTRIB_HAS_SIB ? 1 : 0) +
+			  i->raw.disp.size / 8u;
 	}
 	p->memory = p->modrm && i->raw.modrm.mod != 3;
 	return p->opcode < i->length && p->tail <= i->length;
@@ -231,7 +234,7 @@ static bool encode(const struct parts *p, struct hx_desc *out)
 	return true;
 }
 
-/* -- Verification ------------------------------------------------------------------------------------------ */
+/* -- Verification ---------------------------------------------------------------------------------------- */
 
 static bool same_register(ZydisRegister guest, ZydisRegister host, const struct hx_desc *out)
 {
@@ -240,12 +243,14 @@ static bool same_register(ZydisRegister guest, ZydisRegister host, const struct 
 	if (c == ZYDIS_REGCLASS_FLAGS)
 		return ZydisRegisterGetClass(host) == ZYDIS_REGCLASS_FLAGS;
 	if (guest == host)
-		return hx_gpr_number(guest) != R_SP || guest == ZYDIS_REGISTER_AH || out->alias == HX_NO_ALIAS;
+		return hx_gpr_number(guest) != R_SP || guest == ZYDIS_REGISTER_AH ||
+		       out->alias == HX_NO_ALIAS;
 	return c == ZydisRegisterGetClass(host) && hx_gpr_number(guest) == R_SP &&
 	       hx_gpr_number(host) == out->alias;
 }
 
-static bool same_operand(const ZydisDecodedOperand *g, const ZydisDecodedOperand *h, const struct hx_desc *out)
+static bool same_operand(const ZydisDecodedOperand *g, const ZydisDecodedOperand *h,
+			 const struct hx_desc *out)
 {
 	if (g->type != h->type || g->visibility != h->visibility || g->actions != h->actions)
 		return false;

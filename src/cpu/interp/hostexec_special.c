@@ -7,7 +7,7 @@
 
 #include "cpu/interp/hostexec_int.h"
 
-/* -- MXCSR ---------------------------------------------------------------------------------------------- */
+/* -- MXCSR ----------------------------------------------------------------------------------------------- */
 
 static void load_mxcsr(struct vcpu *v, const struct insn *in)
 {
@@ -47,7 +47,7 @@ static void insn_vstmxcsr(struct vcpu *v, const struct insn *in)
 	store_mxcsr(v, in);
 }
 
-/* -- Clearing vector registers ------------------------------------------------------------------------------ */
+/* -- Clearing vector registers --------------------------------------------------------------------------- */
 
 static void zero_from(struct vcpu *v, unsigned byte)
 {
@@ -68,15 +68,18 @@ static void insn_vzeroall(struct vcpu *v, const struct insn *in)
 	zero_from(v, 0);
 }
 
-/* -- Implicit memory operands ---------------------------------------------------------------------------------- */
+/* -- Implicit memory operands ---------------------------------------------------------------------------- */
 
 static void insn_maskmovq(struct vcpu *v, const struct insn *in)
 {
 	struct x86_fpu *f = &v->s.fpu;
+	uint8_t data[8], mask[8];
 
 	hx_mmx_begin(v);
-	hx_store_bytes(v, in, hx_mmx_reg(f, in->reg & 7u), hx_mmx_reg(f, in->rm & 7u), 8);
-	hx_mmx_end(f);
+	memcpy(data, hx_mmx_reg(f, in->reg & 7u), sizeof(data));
+	memcpy(mask, hx_mmx_reg(f, in->rm & 7u), sizeof(mask));
+	hx_mmx_end(f); /* before the store, which may fault: so it is on AMD's */
+	hx_store_bytes(v, in, data, mask, sizeof(data));
 }
 
 static void insn_maskmovdqu(struct vcpu *v, const struct insn *in)
@@ -116,7 +119,7 @@ static void insn_movdir64b(struct vcpu *v, const struct insn *in)
 	interp_store_buf(v, to, buf, CACHE_LINE, v->interp->mmu_mode);
 }
 
-/* -- Caches and order -------------------------------------------------------------------------------------------- */
+/* -- Caches and order ------------------------------------------------------------------------------------ */
 
 /* CLFLUSH faults as a load of one byte does. */
 static void insn_clflush(struct vcpu *v, const struct insn *in)
@@ -133,7 +136,7 @@ static void insn_fence(struct vcpu *v, const struct insn *in)
 	__builtin_ia32_mfence();
 }
 
-/* -- Binding -------------------------------------------------------------------------------------------------------- */
+/* -- Binding --------------------------------------------------------------------------------------------- */
 
 static const struct {
 	uint16_t mnemonic;

@@ -47,7 +47,7 @@ static void set_top(struct x86_fpu *f, unsigned top)
 	f->fsw = (uint16_t)((f->fsw & ~(7u << 11)) | top << 11);
 }
 
-/* -- The stubs' image -------------------------------------------------------------------------------------- */
+/* -- The stubs' image ------------------------------------------------------------------------------------ */
 
 void hx_fx_load(struct hostexec *hx, const struct x86_fpu *f)
 {
@@ -83,7 +83,7 @@ void hx_record(struct vcpu *v, const struct insn *in, const struct hx_desc *d)
 	f->fds = v->s.seg[in->seg].sel;
 }
 
-/* -- MMX by hand -------------------------------------------------------------------------------------------- */
+/* -- MMX by hand ----------------------------------------------------------------------------------------- */
 
 void hx_mmx_begin(struct vcpu *v)
 {
@@ -102,7 +102,7 @@ void hx_mmx_end(struct x86_fpu *f)
 	f->ftw = 0xff;
 }
 
-/* -- The environment ------------------------------------------------------------------------------------------ */
+/* -- The environment ------------------------------------------------------------------------------------- */
 
 static void init_fpu(struct x86_fpu *f)
 {
@@ -211,7 +211,7 @@ static void get_env(struct vcpu *v, const struct insn *in, const uint8_t *buf)
 	get_pointers(v, w, in->osize != 2);
 }
 
-/* -- Instructions ------------------------------------------------------------------------------------------------ */
+/* -- Instructions ---------------------------------------------------------------------------------------- */
 
 #define ST_BYTES 80 /* eight registers of ten bytes in FNSAVE's image */
 

@@ -383,6 +383,23 @@ static void nop(struct vcpu *v, const struct insn *in)
 {
 }
 
+/* 0F 0D is a prefetch hint with memory operands only. */
+static void bind_nop(struct vcpu *v, struct insn *in, const struct decoded *d)
+{
+	bool hint = d->i.opcode_map == ZYDIS_OPCODE_MAP_0F && d->i.opcode == 0x0d;
+
+	in->fn = hint && !(in->flags & INSN_RM_IS_MEM) ? NULL : nop;
+}
+
+/* F3 90 with REX.B is the XCHG of R8 and the accumulator, which Zydis 4.0 does not know. */
+static void bind_pause(struct vcpu *v, struct insn *in, const struct decoded *d)
+{
+	in->rm = R_8 * 8;
+	in->reg = R_AX * 8;
+	in->size = in->osize;
+	in->fn = (d->bytes[d->i.length - 2] & 0xf1) == 0x41 ? xchg_rr : nop;
+}
+
 static void mfence(struct vcpu *v, const struct insn *in)
 {
 	atomic_thread_fence(memory_order_seq_cst);
@@ -419,8 +436,8 @@ const struct insn_def insns_integer[] = {
 	{ ZYDIS_MNEMONIC_CMC, cmc, NULL },
 	{ ZYDIS_MNEMONIC_CLD, cld, NULL },
 	{ ZYDIS_MNEMONIC_STD, std, NULL },
-	{ ZYDIS_MNEMONIC_NOP, nop, NULL },
-	{ ZYDIS_MNEMONIC_PAUSE, nop, NULL },
+	{ ZYDIS_MNEMONIC_NOP, NULL, bind_nop },
+	{ ZYDIS_MNEMONIC_PAUSE, NULL, bind_pause },
 	{ ZYDIS_MNEMONIC_LFENCE, nop, NULL },
 	{ ZYDIS_MNEMONIC_SFENCE, mfence, NULL },
 	{ ZYDIS_MNEMONIC_MFENCE, mfence, NULL },

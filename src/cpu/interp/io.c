@@ -93,7 +93,7 @@ static void bind_out(struct vcpu *v, struct insn *in, const struct decoded *d)
 	in->fn = has_immediate(d) ? insn_out_imm : insn_out_dx;
 }
 
-/* -- Strings ------------------------------------------------------------------------------------------ */
+/* -- Strings ----------------------------------------------------------------------------------- */
 
 /* The permission is checked first; the memory must be writable before the port is read. */
 static void ins_once(struct vcpu *v, const struct insn *in)

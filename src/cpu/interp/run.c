@@ -147,6 +147,21 @@ static bool deliver_interrupt(struct vcpu *v, uint32_t work)
 
 static inline void execute(struct vcpu *v);
 
+/* Instructions that clear TF on their way into the kernel are not followed by a trap (APM vol. 3, SYSCALL; vol. 2, 13.1.4). */
+static bool enters_kernel(const struct insn *in)
+{
+	switch (in ? in->mnemonic : ZYDIS_MNEMONIC_INVALID) {
+	case ZYDIS_MNEMONIC_SYSCALL:
+	case ZYDIS_MNEMONIC_INT:
+	case ZYDIS_MNEMONIC_INT1:
+	case ZYDIS_MNEMONIC_INT3:
+	case ZYDIS_MNEMONIC_INTO:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Execute one instruction with everything a debugger in the guest may have switched on. */
 static void execute_traced(struct vcpu *v)
 {
@@ -163,9 +178,7 @@ static void execute_traced(struct vcpu *v)
 	}
 	v->s.rflags &= ~FL_RF;
 	execute(v);
-	/* A SYSCALL that masks TF is not followed by a trap (APM vol. 3, SYSCALL). */
-	if (stepping && ((v->s.rflags & FL_TF) || !v->interp->cur ||
-			 v->interp->cur->mnemonic != ZYDIS_MNEMONIC_SYSCALL))
+	if (stepping && ((v->s.rflags & FL_TF) || !enters_kernel(v->interp->cur)))
 		v->interp->debug_bits |= DR6_BS;
 }
 

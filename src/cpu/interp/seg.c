@@ -112,7 +112,7 @@ struct x86_seg seg_v86(uint16_t sel)
 	};
 }
 
-/* Real mode keeps limit and size as they were ("unreal mode" depends on it), CS becomes writable data's like. */
+/* Real mode keeps limit and size as they were: "unreal mode" depends on it. */
 void seg_load_real(struct vcpu *v, enum x86_segreg seg, uint16_t sel)
 {
 	struct x86_seg *s = &v->s.seg[seg];
@@ -202,7 +202,7 @@ void seg_check_rip(struct vcpu *v, uint64_t desc, uint64_t rip, uint32_t err)
 		interp_raise_err(v, X86_GP, err);
 }
 
-/* -- Stacks under construction --------------------------------------------------------------------- */
+/* -- Stacks under construction ----------------------------------------------------------------- */
 
 void far_stack_new(struct far_stack *st, const struct x86_seg *ss, uint64_t sp, bool long64, unsigned cpl,
 		   uint32_t err)

@@ -91,7 +91,7 @@ uint64_t seg_read_descriptor_err(struct vcpu *v, uint16_t sel, enum x86_vector v
 /* The upper 8 bytes of a system descriptor in IA-32e mode; faults with vec(err) outside of the table. */
 uint64_t seg_read_upper(struct vcpu *v, uint16_t sel, enum x86_vector vec, uint32_t err);
 
-/* Set the accessed bit of a code or data descriptor in its table if it is clear; returns the descriptor with it set. */
+/* Set the accessed bit of a code or data descriptor in its table if it is clear; the descriptor with it set. */
 uint64_t seg_mark_accessed(struct vcpu *v, uint16_t sel, uint64_t desc);
 /* Set or clear the busy bit of a TSS descriptor in the GDT. */
 void seg_set_busy(struct vcpu *v, uint16_t sel, bool busy);
@@ -106,7 +106,7 @@ struct x86_seg seg_null(uint16_t sel, unsigned dpl);
 struct x86_seg seg_v86(uint16_t sel);
 void seg_load_real(struct vcpu *v, enum x86_segreg seg, uint16_t sel);
 
-/* Put a checked code descriptor into CS with RPL = cpl, and make cpl the CPL. interp_mode_changed() is the caller's. */
+/* Put a checked code descriptor into CS with RPL = cpl and make cpl the CPL. The caller calls interp_mode_changed(). */
 void seg_set_cs(struct vcpu *v, uint16_t sel, uint64_t desc, unsigned cpl);
 
 /*
@@ -134,7 +134,7 @@ static inline bool seg_is_64bit(const struct vcpu *v, uint64_t desc)
  */
 uint64_t seg_check_ss(struct vcpu *v, uint16_t sel, unsigned cpl, enum x86_vector vec, uint32_t ext);
 
-/* -- Stacks under construction --------------------------------------------------------------------- */
+/* -- Stacks under construction ----------------------------------------------------------------- */
 
 /* Pushes are collected, all are checked, and only then is the first byte written. */
 #define STACK_MAX_ITEMS 40 /* a call gate's 31 parameters and the frame */
@@ -155,7 +155,9 @@ struct far_stack {
 
 /* The current stack, or one with a checked descriptor. cpl: whose accesses the pushes are. */
 void far_stack_current(struct vcpu *v, struct far_stack *st, uint32_t err);
-void far_stack_new(struct far_stack *st, const struct x86_seg *ss, uint64_t sp, bool long64, unsigned cpl, uint32_t err);
+void far_stack_new(struct far_stack *st, const struct x86_seg *ss, uint64_t sp, bool long64, unsigned cpl,
+		   uint32_t err);
 void far_push(struct vcpu *v, struct far_stack *st, unsigned size, uint64_t val); /* raises #SS(err) */
-void far_stack_commit(struct vcpu *v, const struct far_stack *st); /* checks all (#PF), then writes; RSP is the caller's */
+/* Check all items (#PF), then write them. To set RSP and SS is the caller's. */
+void far_stack_commit(struct vcpu *v, const struct far_stack *st);
 #endif

@@ -81,7 +81,7 @@ static void popa(struct vcpu *v, const struct insn *in)
 	unsigned size = in->osize;
 	uint64_t val[8];
 
-	for (unsigned r = 0; r < 8; r++)
+	for (int r = 7; r >= 0; r--)
 		val[r] = stack_peek(v, (int64_t)(7 - r) * size, size);
 	for (unsigned r = 0; r < 8; r++)
 		if (r != R_SP)
@@ -97,15 +97,16 @@ static void enter(struct vcpu *v, const struct insn *in)
 	uint64_t off = frame, last = (frame - level * size - (uint16_t)in->imm) & size_mask(ss);
 	enum mmu_mode m = v->interp->mmu_mode;
 
-	/* Everything that can fault comes first: the display, the pushes, and the final stack top. */
+	/* Everything that can fault comes first, in its order: pushes, the display between them, the final stack top. */
 	uint64_t display[32];
 
-	for (unsigned n = 1; n < level; n++)
-		display[n] = load_fast(v, interp_linear(v, SEG_SS, (bp - n * size) & size_mask(ss), size, ACCESS_READ),
-				       size);
-	for (unsigned n = 0; n <= level; n++)
+	for (unsigned n = 0; n <= level; n++) {
+		if (n > 0 && n < level)
+			display[n] = load_fast(v, interp_linear(v, SEG_SS, (bp - n * size) & size_mask(ss), size,
+								ACCESS_READ), size);
 		interp_probe(v, interp_linear(v, SEG_SS, (frame - n * size) & size_mask(ss), size, ACCESS_WRITE), size,
 			     ACCESS_WRITE, m);
+	}
 	interp_probe(v, interp_linear(v, SEG_SS, last, size, ACCESS_WRITE), size, ACCESS_WRITE, m);
 
 	store_fast(v, interp_linear(v, SEG_SS, off, size, ACCESS_WRITE), size, bp);

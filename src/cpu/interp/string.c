@@ -53,9 +53,9 @@ static void scas(struct vcpu *v, const struct insn *in, uint64_t src, uint64_t d
 
 static void cmps(struct vcpu *v, const struct insn *in, uint64_t src, uint64_t dst)
 {
-	uint64_t a = load_src(v, in, src);
+	uint64_t b = load_dst(v, in, dst); /* the first to fault, as on AMD processors */
 
-	compare(v, in->size, a, load_dst(v, in, dst));
+	compare(v, in->size, load_src(v, in, src), b);
 }
 
 enum { USES_SRC = 1, USES_DST = 2, COMPARES = 4 };
@@ -187,6 +187,8 @@ static void repeat(struct vcpu *v, const struct insn *in, element_fn element, un
 			return;
 		if (count && (batch >= TUNE_REP_BATCH || atomic_load_explicit(&v->work, memory_order_relaxed) ||
 			      (v->s.rflags & FL_TF) || v->interp->debug_bits)) {
+			/* RF: an interrupt between iterations pushes it set (SDM vol. 3, 17.3.1.1). */
+			v->s.rflags |= FL_RF;
 			interp_set_next_rip(v, v->s.rip);
 			return;
 		}

@@ -9,7 +9,7 @@
 #define LMSW_BITS   (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
 #define BASE_24BIT  0xffffffull /* what LGDT and LIDT load with a 16-bit operand size */
 
-/* -- MOV CRn, DRn ------------------------------------------------------------------------------------ */
+/* -- MOV CRn, DRn ------------------------------------------------------------------------------ */
 
 static uint64_t read_cr(struct vcpu *v, unsigned n)
 {
@@ -146,7 +146,7 @@ void insn_smsw(struct vcpu *v, const struct insn *in)
 	store_word(v, in, v->s.cr0);
 }
 
-/* -- GDTR, IDTR ------------------------------------------------------------------------------------------- */
+/* -- GDTR, IDTR -------------------------------------------------------------------------------- */
 
 static void load_table(struct vcpu *v, const struct insn *in, struct x86_dtable *t)
 {
@@ -197,7 +197,7 @@ void insn_sidt(struct vcpu *v, const struct insn *in)
 	store_table(v, in, &v->s.idtr);
 }
 
-/* -- LDTR, TR ------------------------------------------------------------------------------------------------ */
+/* -- LDTR, TR ---------------------------------------------------------------------------------- */
 
 static void require_protected(struct vcpu *v)
 {

@@ -28,7 +28,7 @@ static void insn_privileged_nop(struct vcpu *v, const struct insn *in)
 	require_cpl0(v);
 }
 
-/* -- EFLAGS -------------------------------------------------------------------------------------------- */
+/* -- EFLAGS ------------------------------------------------------------------------------------ */
 
 /* Whether the virtual interrupt flag stands in for IF: VME below IOPL 3, or PVI in ring 3 (vol. 3, 20.3-20.4). */
 static bool virtual_if(const struct vcpu *v)
@@ -126,7 +126,7 @@ static void insn_hlt(struct vcpu *v, const struct insn *in)
 	v->stats.halts++;
 }
 
-/* -- TLB --------------------------------------------------------------------------------------------------- */
+/* -- TLB --------------------------------------------------------------------------------------- */
 
 /* Other engines keep translations of their own. */
 static void tell_engine(struct vcpu *v)
@@ -186,7 +186,7 @@ static void insn_invpcid(struct vcpu *v, const struct insn *in)
 	tell_engine(v);
 }
 
-/* -- MSRs, CPUID, time -------------------------------------------------------------------------------------- */
+/* -- MSRs, CPUID, time ------------------------------------------------------------------------- */
 
 static void write_edx_eax(struct vcpu *v, uint64_t val)
 {

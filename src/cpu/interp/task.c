@@ -45,7 +45,7 @@ static uint64_t tss_la(const struct vcpu *v, uint64_t base, unsigned off)
 	return x86_long_mode(&v->s) ? base + off : (uint32_t)(base + off);
 }
 
-/* -- Stacks ----------------------------------------------------------------------------------------- */
+/* -- Stacks ------------------------------------------------------------------------------------ */
 
 static uint64_t checked_la(struct vcpu *v, unsigned off, unsigned len, uint32_t ext)
 {
@@ -79,7 +79,7 @@ uint64_t tss_ist(struct vcpu *v, unsigned ist, uint32_t ext)
 	return interp_load(v, checked_la(v, TSS64_IST1 + (ist - 1) * 8, 8, ext), 8, MMU_KERNEL);
 }
 
-/* -- The old task: saved ------------------------------------------------------------------------------ */
+/* -- The old task: saved ----------------------------------------------------------------------- */
 
 /* What save_task() writes must be writable before anything changes. */
 static void probe_old(struct vcpu *v, uint32_t ext)
@@ -101,11 +101,11 @@ static void save32(struct vcpu *v, uint64_t flags, uint64_t rip)
 	/* The upper halves of the selector slots are reserved and left alone by a load of what is there. */
 	interp_load_buf(v, tss_la(v, v->s.tr.base, TSS32_EIP), buf, sizeof(buf), MMU_KERNEL);
 	put_le32(buf, (uint32_t)rip);
-	put_le32(buf + TSS32_EFLAGS - TSS32_EIP, (uint32_t)flags);
+	put_le32(buf + (TSS32_EFLAGS - TSS32_EIP), (uint32_t)flags);
 	for (unsigned i = 0; i < 8; i++)
-		put_le32(buf + TSS32_EAX - TSS32_EIP + i * 4, (uint32_t)v->s.gpr[i]);
+		put_le32(buf + (TSS32_EAX - TSS32_EIP) + i * 4, (uint32_t)v->s.gpr[i]);
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		put_le16(buf + TSS32_ES - TSS32_EIP + i * 4, v->s.seg[i].sel);
+		put_le16(buf + (TSS32_ES - TSS32_EIP) + i * 4, v->s.seg[i].sel);
 	interp_store_buf(v, tss_la(v, v->s.tr.base, TSS32_EIP), buf, sizeof(buf), MMU_KERNEL);
 }
 
@@ -114,11 +114,11 @@ static void save16(struct vcpu *v, uint64_t flags, uint64_t rip)
 	uint8_t buf[TSS16_LDT - TSS16_IP];
 
 	put_le16(buf, (uint16_t)rip);
-	put_le16(buf + TSS16_FLAGS - TSS16_IP, (uint16_t)flags);
+	put_le16(buf + (TSS16_FLAGS - TSS16_IP), (uint16_t)flags);
 	for (unsigned i = 0; i < 8; i++)
-		put_le16(buf + TSS16_AX - TSS16_IP + i * 2, (uint16_t)v->s.gpr[i]);
+		put_le16(buf + (TSS16_AX - TSS16_IP) + i * 2, (uint16_t)v->s.gpr[i]);
 	for (unsigned i = 0; i < 4; i++)
-		put_le16(buf + TSS16_ES - TSS16_IP + i * 2, v->s.seg[i].sel);
+		put_le16(buf + (TSS16_ES - TSS16_IP) + i * 2, v->s.seg[i].sel);
 	interp_store_buf(v, tss_la(v, v->s.tr.base, TSS16_IP), buf, sizeof(buf), MMU_KERNEL);
 }
 
@@ -130,7 +130,7 @@ static void save_task(struct vcpu *v, uint64_t flags, uint64_t rip)
 		save16(v, flags, rip);
 }
 
-/* -- The new task: read --------------------------------------------------------------------------------- */
+/* -- The new task: read ------------------------------------------------------------------------ */
 
 static void read32(struct vcpu *v, uint64_t base, struct task *t)
 {
@@ -162,7 +162,7 @@ static void read16(struct vcpu *v, uint64_t base, struct task *t)
 	t->ldt = get_le16(buf + TSS16_LDT);
 }
 
-/* -- The new task: loaded --------------------------------------------------------------------------------- */
+/* -- The new task: loaded ---------------------------------------------------------------------- */
 
 /* Everything that cannot fault. The segments stand there by selector only until they are checked. */
 static void load_registers(struct vcpu *v, const struct task *t, bool nested)
@@ -207,7 +207,8 @@ static void load_cs(struct vcpu *v, uint16_t sel, uint32_t ext)
 	if (sel_is_null(sel))
 		interp_raise_err(v, X86_TS, err);
 	d = seg_read_descriptor_err(v, sel, X86_TS, err);
-	if (!desc_is_code(d) || (desc_is_conforming(d) ? desc_dpl(d) > SEL_RPL(sel) : desc_dpl(d) != SEL_RPL(sel)))
+	if (!desc_is_code(d) ||
+	    (desc_is_conforming(d) ? desc_dpl(d) > SEL_RPL(sel) : desc_dpl(d) != SEL_RPL(sel)))
 		interp_raise_err(v, X86_TS, err);
 	if (!desc_present(d))
 		interp_raise_err(v, X86_NP, err);
@@ -251,7 +252,7 @@ static void load_segments(struct vcpu *v, const struct task *t, uint32_t ext)
 		interp_raise_err(v, X86_GP, ext);
 }
 
-/* -- The switch ----------------------------------------------------------------------------------------------- */
+/* -- The switch -------------------------------------------------------------------------------- */
 
 /* All of the new TSS that is touched must be there before anything changes. */
 static void probe_new(struct vcpu *v, uint16_t sel, uint64_t desc, bool nested, uint32_t ext)
@@ -268,8 +269,8 @@ static void probe_new(struct vcpu *v, uint16_t sel, uint64_t desc, bool nested, 
 		interp_probe(v, tss_la(v, la, 5), 1, ACCESS_WRITE, MMU_KERNEL);
 }
 
-void task_switch(struct vcpu *v, uint16_t sel, uint64_t desc, enum task_reason why, uint64_t flags, uint64_t return_rip,
-		 uint32_t ext)
+void task_switch(struct vcpu *v, uint16_t sel, uint64_t desc, enum task_reason why, uint64_t flags,
+		 uint64_t return_rip, uint32_t ext)
 {
 	bool nested = why == TASK_CALL || why == TASK_EVENT;
 	uint64_t base = desc_base(desc);
@@ -305,8 +306,8 @@ void task_switch(struct vcpu *v, uint16_t sel, uint64_t desc, enum task_reason w
 	load_segments(v, &t, ext);
 }
 
-void task_switch_gate(struct vcpu *v, uint64_t gate, enum task_reason why, uint64_t flags, uint64_t return_rip,
-		      uint32_t ext)
+void task_switch_gate(struct vcpu *v, uint64_t gate, enum task_reason why, uint64_t flags,
+		      uint64_t return_rip, uint32_t ext)
 {
 	uint16_t sel = (uint16_t)(gate >> 16);
 	uint32_t err = (sel & SEL_MASK) | ext;

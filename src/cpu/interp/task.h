@@ -19,12 +19,12 @@ uint64_t tss_ist(struct vcpu *v, unsigned ist, uint32_t ext);
  * busy for TASK_IRET) and present. flags: what is saved as the old task's EFLAGS; return_rip: its EIP. Sets
  * the next RIP. Faults before the point of no return are the old task's, later ones the new task's.
  */
-void task_switch(struct vcpu *v, uint16_t sel, uint64_t desc, enum task_reason why, uint64_t flags, uint64_t return_rip,
-		 uint32_t ext);
+void task_switch(struct vcpu *v, uint16_t sel, uint64_t desc, enum task_reason why, uint64_t flags,
+		 uint64_t return_rip, uint32_t ext);
 
 /* Through a task gate, whose own checks were made: checks its TSS selector (#GP, #NP) and switches. */
-void task_switch_gate(struct vcpu *v, uint64_t gate, enum task_reason why, uint64_t flags, uint64_t return_rip,
-		      uint32_t ext);
+void task_switch_gate(struct vcpu *v, uint64_t gate, enum task_reason why, uint64_t flags,
+		      uint64_t return_rip, uint32_t ext);
 
 /* IRET with NT set: back to the task that the current TSS links to. */
 void task_return(struct vcpu *v, uint64_t return_rip);

@@ -22,6 +22,7 @@
 #define SERIAL_REGS 8
 #define NS_PER_SEC  1000000000ull
 #define BAUD_BASE   115200ull /* 1.8432 MHz / 16 */
+#define FINAL_FLUSH_MS 2000
 #define TIMEOUT_BITS 40       /* four characters of ten bits; data sheet 8.4, "FIFO Interrupt Mode" */
 
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
@@ -89,7 +90,7 @@ struct serial {
 	bool tx_empty_pending;      /* THRE interrupt: set by the FIFO running empty, cleared by reading IIR */
 	bool timeout_pending;
 	bool rx_refused;            /* the backend holds input for us */
-	bool quiet;                 /* no input is taken while the machine is stopped */
+	bool quiet;                 /* the machine is stopped: nothing may change, nothing is taken */
 	struct timer timer;
 	struct clock *clock;
 	struct irq_line irq;
@@ -260,7 +261,7 @@ static void on_writable(void *opaque)
 	struct serial *s = opaque;
 
 	lock_take(&s->lock);
-	if (s->tx_len) {
+	if (s->tx_len && !s->quiet) {
 		tx_flush(s);
 		update_irq(s);
 	}
@@ -496,8 +497,10 @@ static int serial_post_load(struct device *d)
 {
 	struct serial *s = (struct serial *)d;
 
-	if (!state_valid(s))
+	if (!state_valid(s)) {
+		s->tx_len = 0; /* a reset would keep it */
 		return -EINVAL;
+	}
 	lock_take(&s->lock);
 	update_modem(s); /* this host's peer may be another one */
 	if (s->tx_len)
@@ -516,6 +519,9 @@ static void serial_quiesce(struct device *d, bool on)
 	lock_take(&s->lock);
 	s->quiet = on;
 	rx_resume(s);
+	if (!on && s->tx_len)
+		tx_flush(s); /* the peer may have called in vain */
+	update_irq(s);
 	lock_drop(&s->lock);
 }
 
@@ -523,8 +529,14 @@ static void serial_free(struct device *d)
 {
 	struct serial *s = (struct serial *)d;
 
-	if (s->peer)
+	if (s->peer) {
 		chr_set_handlers(s->peer, NULL, NULL);
+		/* What still waits goes out too, unless the reader is stuck. */
+		if (s->tx_len && chr_flush(s->peer, FINAL_FLUSH_MS)) {
+			tx_flush(s);
+			chr_flush(s->peer, FINAL_FLUSH_MS);
+		}
+	}
 	timer_release(&s->timer);
 	lock_release(&s->lock);
 	free(s);

@@ -213,7 +213,11 @@ static int ioapic_post_load(struct device *d)
 {
 	struct ioapic *a = (struct ioapic *)d;
 
-	if ((a->id & ~ID_MASK) || a->lines >= 1u << IOAPIC_PINS)
+	if (a->lines >= 1u << IOAPIC_PINS) {
+		a->lines = 0; /* a reset would keep them */
+		return -EINVAL;
+	}
+	if (a->id & ~ID_MASK)
 		return -EINVAL;
 	for (unsigned n = 0; n < IOAPIC_PINS; n++) {
 		uint64_t e = a->rte[n];

@@ -355,7 +355,7 @@ void pic_set_level_triggered(struct pic *p, unsigned n)
 	lock_drop(&p->lock);
 }
 
-/* Power-on. The lines belong to those who drive them and stay. */
+/* Power-on: all is masked until ICW1 (hardware leaves that open). The lines belong to those who drive them and stay. */
 static void pic_reset(struct device *d)
 {
 	struct pic *p = (struct pic *)d;
@@ -366,6 +366,7 @@ static void pic_reset(struct device *d)
 
 		c->elcr = c->base = 0;
 		chip_init(c, 0);
+		c->imr = 0xff;
 		c->step = READY;
 	}
 	p->slave_int = false;

@@ -3,7 +3,8 @@
  * ACPI fixed hardware in the layout of the PIIX4: PM1a event block, PM1a control, PM timer.
  *
  * Specification: ACPI 6.4, 4.8.3 (fixed hardware registers); Intel 82371AB data sheet, 7.2.
- * Missing: sleep states but S5, sleep button, RTC and bus master status, general-purpose events.
+ * Missing: sleep states but S5, sleep button and RTC events (they can be enabled and never come), bus
+ * master status, general-purpose events.
  * There is no legacy mode: SCI_EN reads 1 always, as a FADT without SMI_CMD says.
  */
 #include <errno.h>
@@ -19,7 +20,9 @@
 #define PM1_TMR    0x0001
 #define PM1_GBL    0x0020
 #define PM1_PWRBTN 0x0100
-#define PM1_EVENTS (PM1_TMR | PM1_GBL | PM1_PWRBTN)
+#define PM1_SLPBTN 0x0200
+#define PM1_RTC    0x0400
+#define PM1_EVENTS (PM1_TMR | PM1_GBL | PM1_PWRBTN | PM1_SLPBTN | PM1_RTC)
 
 /* PM1 control, ACPI 4.8.4.2 */
 #define CNT_SCI_EN     0x0001

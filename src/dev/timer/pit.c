@@ -262,7 +262,7 @@ static void write_count(struct counter *c, uint8_t val, uint64_t now)
 		} else {
 			c->write_lsb = val;
 			if (c->mode == 0)
-				c->counting = false; /* the first byte stops mode 0, its output goes low */
+				c->counting = c->halted = false; /* the first byte stops mode 0, its output goes low */
 		}
 		c->write_msb_next = !c->write_msb_next;
 	}

@@ -400,13 +400,33 @@ static void rtc_reset(struct device *d)
 	lock_drop(&r->lock);
 }
 
+static bool state_valid(const struct rtc *r)
+{
+	return r->index <= INDEX_MASK && r->seen_ns < NS_PER_SEC && !(r->cmos[REG_A] & A_UIP) &&
+	       r->offset_s + MAX_OFFSET_S <= 2 * MAX_OFFSET_S && r->seen_s + MAX_OFFSET_S <= 2 * MAX_OFFSET_S;
+}
+
+/* A new battery: the host's time. */
+static void power_up(struct rtc *r)
+{
+	struct instant t;
+
+	r->offset_s = 0;
+	r->cmos[REG_A] = RESET_A;
+	r->cmos[REG_B] = B_24H;
+	t = rtc_now(r);
+	r->seen_s = t.s;
+	r->seen_ns = t.ns;
+}
+
 static int rtc_post_load(struct device *d)
 {
 	struct rtc *r = (struct rtc *)d;
 
-	if (r->index > INDEX_MASK || r->seen_ns >= NS_PER_SEC || (r->cmos[REG_A] & A_UIP) ||
-	    r->offset_s + MAX_OFFSET_S > 2 * MAX_OFFSET_S || r->seen_s + MAX_OFFSET_S > 2 * MAX_OFFSET_S)
+	if (!state_valid(r)) {
+		power_up(r); /* a reset would keep the time */
 		return -EINVAL;
+	}
 	lock_take(&r->lock);
 	follow_flags(r, rtc_now(r)); /* what happened since it was saved, the next look finds */
 	lock_drop(&r->lock);
@@ -455,18 +475,13 @@ static const struct device_ops rtc_ops = {
 struct rtc *rtc_new(struct irq_line irq, struct clock *clock)
 {
 	struct rtc *r = calloc(1, sizeof(*r));
-	struct instant t;
 
 	BUG_ON(!r);
 	r->dev.ops = &rtc_ops;
 	list_init(&r->dev.node);
 	r->irq = irq;
 	r->clock = clock;
-	r->cmos[REG_A] = RESET_A;
-	r->cmos[REG_B] = B_24H;
-	t = rtc_now(r);
-	r->seen_s = t.s;
-	r->seen_ns = t.ns;
+	power_up(r);
 	lock_init(&r->lock, RANK_DEVICE);
 	timer_init(&r->timer, clock, rtc_timer, r);
 	rtc_reset(&r->dev);

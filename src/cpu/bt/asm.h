@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A small x86-64 assembler: just the instructions that translated code is glued together with. */
+#ifndef DOPPEL_CPU_BT_ASM_H
+#define DOPPEL_CPU_BT_ASM_H
+
+#include <stdint.h>
+#include <string.h>
+#include "x86/bits.h"
+
+/* Where code is written (rw) and where it will run (pc); the caller has made sure of room. */
+struct assembler {
+	uint8_t *rw;
+	uint32_t pc;
+};
+
+static inline void put8(struct assembler *a, unsigned b)
+{
+	*a->rw++ = (uint8_t)b;
+	a->pc++;
+}
+
+static inline void put32(struct assembler *a, uint32_t v)
+{
+	memcpy(a->rw, &v, 4);
+	a->rw += 4;
+	a->pc += 4;
+}
+
+static inline void put64(struct assembler *a, uint64_t v)
+{
+	memcpy(a->rw, &v, 8);
+	a->rw += 8;
+	a->pc += 8;
+}
+
+static inline void put_bytes(struct assembler *a, const uint8_t *p, unsigned n)
+{
+	memcpy(a->rw, p, n);
+	a->rw += n;
+	a->pc += n;
+}
+
+/* REX for a register operand `reg` (R), index (X) and base or rm (B). */
+static inline void rex(struct assembler *a, unsigned w, unsigned reg, unsigned index, unsigned base)
+{
+	unsigned r = 0x40 | w << 3 | (reg >> 3) << 2 | (index >> 3) << 1 | base >> 3;
+
+	if (r != 0x40)
+		put8(a, r);
+}
+
+/* ModRM for [rip + slot]; imm_len bytes of immediate follow the displacement. */
+static inline void modrm_slot(struct assembler *a, unsigned reg, const void *slot, unsigned imm_len)
+{
+	put8(a, (reg & 7) << 3 | 5);
+	put32(a, (uint32_t)(uintptr_t)slot - (a->pc + 4 + imm_len));
+}
+
+static inline void load_slot(struct assembler *a, unsigned reg, const void *slot) /* mov reg, [slot] */
+{
+	rex(a, 1, reg, 0, 0);
+	put8(a, 0x8b);
+	modrm_slot(a, reg, slot, 0);
+}
+
+static inline void store_slot(struct assembler *a, const void *slot, unsigned reg) /* mov [slot], reg */
+{
+	rex(a, 1, reg, 0, 0);
+	put8(a, 0x89);
+	modrm_slot(a, reg, slot, 0);
+}
+
+static inline void store_slot_imm(struct assembler *a, const void *slot, uint32_t imm) /* mov dword [slot], imm */
+{
+	put8(a, 0xc7);
+	modrm_slot(a, 0, slot, 4);
+	put32(a, imm);
+}
+
+static inline void mov_rr(struct assembler *a, unsigned dst, unsigned src)
+{
+	rex(a, 1, src, 0, dst);
+	put8(a, 0x89);
+	put8(a, 0xc0 | (src & 7) << 3 | (dst & 7));
+}
+
+/* mov reg, imm in its shortest form; no flags. */
+static inline void mov_imm(struct assembler *a, unsigned reg, uint64_t imm)
+{
+	if (imm == (uint32_t)imm) {
+		rex(a, 0, 0, 0, reg);
+		put8(a, 0xb8 | (reg & 7));
+		put32(a, (uint32_t)imm);
+	} else if (imm == (uint64_t)(int64_t)(int32_t)imm) {
+		rex(a, 1, 0, 0, reg);
+		put8(a, 0xc7);
+		put8(a, 0xc0 | (reg & 7));
+		put32(a, (uint32_t)imm);
+	} else {
+		rex(a, 1, 0, 0, reg);
+		put8(a, 0xb8 | (reg & 7));
+		put64(a, imm);
+	}
+}
+
+/* lea dst, [base + disp32] */
+static inline void lea_disp(struct assembler *a, unsigned dst, unsigned base, int32_t disp)
+{
+	rex(a, 1, dst, 0, base);
+	put8(a, 0x8d);
+	put8(a, 0x80 | (dst & 7) << 3 | (base & 7));
+	if ((base & 7) == 4)
+		put8(a, 0x24);
+	put32(a, (uint32_t)disp);
+}
+
+/* lea dst, [base + index * scale + disp32]; dst is 32 bits wide without wide. scale_bits: 0 to 3 */
+static inline void lea_full(struct assembler *a, unsigned wide, unsigned dst, unsigned base, unsigned index,
+			    unsigned scale_bits, int32_t disp)
+{
+	rex(a, wide, dst, index, base);
+	put8(a, 0x8d);
+	put8(a, 0x84 | (dst & 7) << 3);
+	put8(a, scale_bits << 6 | (index & 7) << 3 | (base & 7));
+	put32(a, (uint32_t)disp);
+}
+
+/* lea dst, [index * scale + disp32], no base */
+static inline void lea_index(struct assembler *a, unsigned wide, unsigned dst, unsigned index, unsigned scale_bits,
+			     int32_t disp)
+{
+	rex(a, wide, dst, index, 0);
+	put8(a, 0x8d);
+	put8(a, 0x04 | (dst & 7) << 3);
+	put8(a, scale_bits << 6 | (index & 7) << 3 | 5);
+	put32(a, (uint32_t)disp);
+}
+
+/* An opcode with [table + index * 8], table below 2 GiB; reg is the register operand. */
+static inline void op_table(struct assembler *a, unsigned opcode, unsigned w, unsigned reg, const void *table,
+			    unsigned index)
+{
+	rex(a, w, reg, index, 0);
+	put8(a, opcode);
+	put8(a, (reg & 7) << 3 | 4);
+	put8(a, 3 << 6 | (index & 7) << 3 | 5);
+	put32(a, (uint32_t)(uintptr_t)table);
+}
+
+/* opcode reg, [base + index] and the reverse, by opcode (8b: load, 89: store) */
+static inline void op_base_index(struct assembler *a, unsigned opcode, unsigned reg, unsigned base, unsigned index)
+{
+	rex(a, 1, reg, index, base);
+	put8(a, opcode);
+	put8(a, (reg & 7) << 3 | 4);
+	put8(a, (index & 7) << 3 | (base & 7));
+}
+
+static inline void jmp_to(struct assembler *a, uint32_t target)
+{
+	put8(a, 0xe9);
+	put32(a, target - (a->pc + 4));
+}
+
+/* A forward jump; its displacement is filled in by jump_here(). Returns where that stands. */
+static inline uint8_t *jcc_forward(struct assembler *a, unsigned cc) /* cc: 0-15 */
+{
+	put8(a, 0x0f);
+	put8(a, 0x80 | cc);
+	put32(a, 0);
+	return a->rw - 4;
+}
+
+static inline uint8_t *jmp_forward(struct assembler *a)
+{
+	put8(a, 0xe9);
+	put32(a, 0);
+	return a->rw - 4;
+}
+
+static inline void jump_here(const struct assembler *a, uint8_t *disp)
+{
+	int32_t d = (int32_t)(a->rw - (disp + 4));
+
+	memcpy(disp, &d, 4);
+}
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The same-ISA binary translator: its engine table, and what its own files share. */
+#ifndef DOPPEL_CPU_BT_BT_H
+#define DOPPEL_CPU_BT_BT_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <Zydis/Zydis.h>
+#include "cpu/vcpu.h"
+
+/*
+ * Translated code keeps the guest's general registers, arithmetic flags and vector registers in the
+ * host's own. Two general registers are stolen as temporaries; the guest's values of those have homes
+ * in struct bt. The guest's RSP is in the host's: nothing may push while translated code runs.
+ */
+#define T0 R_10
+#define T1 R_11
+
+/* -- Software TLB and jump caches that translated code reads ------------------------------------ */
+
+#define BT_TLB_ENTRIES 65536 /* indexed by linear address bits 12-27 */
+#define BT_JC_ENTRIES  65536 /* indexed by the low 16 bits of the target */
+
+/*
+ * tag[write][i] is the linear page whose accesses of that kind need no walk, host[i] the host address of
+ * its first byte. bt_no_tag(i) matches no address that has index i: not its own index bits; and
+ * nothing wraps around the end of the address space when it is subtracted.
+ */
+struct bt_tlb {
+	uint64_t tag[2][BT_TLB_ENTRIES];
+	uint64_t host[BT_TLB_ENTRIES];
+};
+
+static inline uint64_t bt_no_tag(unsigned i)
+{
+	return i == 0 || i == BT_TLB_ENTRIES - 1 ? 0x1000 : 0;
+}
+
+/* -- Sites: what an exit from translated code is about --------------------------------------------- */
+
+enum bt_site_kind {
+	SITE_LOOKUP,     /* go on at rip; a direct jump that can be chained if patch is set */
+	SITE_INDIRECT,   /* go on at T0 */
+	SITE_POLL,       /* block entry: something is pending, or the block is stale */
+	SITE_TLB,        /* the access of the instruction at rip missed */
+	SITE_INTERP,     /* the reference engine executes the instruction at rip */
+	SITE_INTERP_FPU, /* the same, and it touches x87, vector or mask state */
+};
+
+/* Stands in code memory behind the stub that refers to it. */
+struct bt_site {
+	uint64_t rip;
+	uint32_t retry;  /* host code of the instruction: where a filled TLB miss goes on */
+	uint32_t patch;  /* address of the 32-bit displacement that jumps to the stub; 0: not chainable */
+	uint8_t kind;
+	uint8_t size;    /* of the access */
+	uint8_t write;
+	uint8_t sub;     /* T0 holds la - tag; else la ^ tag */
+};
+
+/* -- Blocks -------------------------------------------------------------------------------------------- */
+
+/* What besides its address decides a translation. */
+enum bt_fpu_level { FPU_NONE, FPU_SSE, FPU_AVX, FPU_AVX512 };
+struct bt_mode {
+	uint8_t mmu;        /* enum mmu_mode: privilege, and SMAP's state; which TLB and jump cache */
+	uint8_t fpu;        /* enum bt_fpu_level: what may run without a check */
+	uint8_t tsc_native; /* RDTSC gives the guest's TSC */
+	uint8_t zero;
+};
+
+struct bt_block {
+	uint64_t la, gpa;
+	struct bt_mode mode;
+	uint32_t version;   /* of the page, from before its bytes were read */
+	uint32_t entry;     /* host code, normal and indirect entry: addresses below 4 GiB */
+	uint32_t ientry;
+	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
+	uint32_t end;       /* one past its host code */
+	uint32_t map;       /* index of its first entry in bt->map */
+	uint16_t insns;
+	bool valid;
+	struct bt_block *hash_next, *page_next;
+};
+
+/* Host code start of each guest instruction, for faults of the host inside a block. */
+struct bt_map {
+	uint32_t host;
+	uint32_t rip_off;   /* from the block's la */
+	uint8_t fpu;
+};
+
+#define BT_HASH_SIZE 16384
+
+struct translation;
+
+struct bt_journal {
+	uint32_t *item;
+	unsigned n, cap;
+};
+
+/* -- The context ------------------------------------------------------------------------------------------ */
+
+struct bt {
+	/* Read and written by translated code; all of it stands below 2 GiB, so that code reaches it. */
+	_Atomic uint32_t poll;
+	uint64_t r10, r11;       /* homes of the stolen registers */
+	uint64_t rcx;            /* RCX while a check borrows it */
+	uint64_t tmp;            /* a value kept across two accesses of one instruction */
+	uint64_t seg_base[2];    /* FS, GS */
+	uint64_t page_bits;      /* ~0xfff, for PEXT */
+	uint64_t exit_site;      /* address of the struct bt_site, or of fault_site */
+	uint64_t exit_t0, exit_t1;
+	uint64_t host_rsp;
+	uint64_t exit_fn;        /* bt_exit */
+	struct x86_state *state;
+	uint64_t xsave_mask;
+	uint32_t host_mxcsr;
+	uint16_t host_fcw;
+	uint8_t use_xsaveopt;
+	_Alignas(64) uint8_t fpu[4096]; /* XSAVE image, standard format */
+	uint64_t jc[MMU_MODES][BT_JC_ENTRIES];
+	struct bt_tlb tlb[MMU_MODES];
+
+	struct bt_site fault_site; /* of a fault of the host in translated code */
+	uint64_t flags;            /* RFLAGS at entry and at exit */
+
+	/* C only from here on. */
+	struct vcpu *v;
+	unsigned xs_offset[8];   /* of XSAVE components in the image, by number */
+	bool fpu_in_image;       /* the live copy; else v->s.fpu */
+	uint8_t *code_rw, *code_rx;
+	uint32_t code_size, code_used, code_base_used; /* the first bytes are the common stubs */
+	uint32_t exit_stub, miss_stub;
+	struct bt_block *block;  /* pool */
+	unsigned n_blocks;
+	struct bt_map *map;
+	unsigned n_map;
+	struct bt_block *hash[BT_HASH_SIZE];
+	struct bt_block *page[BT_HASH_SIZE];
+	struct bt_journal tlb_journal, jc_journal;
+	uint64_t tlb_seen, cr3_seen; /* v->tlb's flush counters and CR3 when our tables were last right */
+	_Atomic bool in_code;    /* between bt_enter's call and return */
+	_Atomic bool drop_writes; /* a page has become code: forget write tags */
+	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
+	ZydisDecoder decoder;
+	struct translation *translation; /* the passes' working memory */
+	stack_t altstack;
+};
+
+/* entry.c: run translated code at host address `code` until it exits. */
+void bt_enter(struct bt *bt, uint32_t code);
+void bt_exit(void); /* where exits land: jumped to from translated code, never called */
+
+/* cache.c: code memory and blocks. */
+int bt_cache_init(struct bt *bt, struct err *e);
+void bt_cache_release(struct bt *bt);
+void bt_cache_flush(struct bt *bt);               /* everything; not from within a block's translation */
+bool bt_cache_has_room(const struct bt *bt);      /* for one more block of the largest size */
+struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
+struct bt_block *bt_block_new(struct bt *bt);     /* zeroed; room was checked */
+void bt_block_publish(struct bt *bt, struct bt_block *b);
+void bt_drop_stale(struct bt *bt);                /* blocks of pages whose version has moved */
+struct bt_block *bt_block_at(struct bt *bt, uint32_t host); /* the block whose code contains host */
+bool bt_site_touches_fpu(struct bt *bt, const struct bt_site *site); /* the instruction that a miss belongs to */
+static inline void *bt_rw(const struct bt *bt, uint32_t host)
+{
+	return bt->code_rw + (host - (uint32_t)(uintptr_t)bt->code_rx);
+}
+
+/* translate.c: the block at la, whose page is gpa's; never NULL. */
+struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
+void bt_emit_common(struct bt *bt); /* the common stubs, at the start of code memory */
+
+/* tlb.c */
+void bt_tlb_flush(struct bt *bt); /* all translations and jump caches */
+void bt_tlb_drop_writes(struct bt *bt);
+bool bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write); /* false: the reference has to do it */
+void bt_jc_set(struct bt *bt, const struct bt_block *b);
+void bt_jc_clear(struct bt *bt);
+/* Listener for pages that become code (mem/ram.h); group is the struct vcpu_group. */
+void bt_page_becomes_code(void *group, uint64_t gpa);
+
+/* fpu.c: between the XSAVE image and the canonical state. */
+int bt_fpu_init(struct bt *bt, struct err *e);
+void bt_fpu_to_state(struct bt *bt);
+void bt_fpu_to_image(struct bt *bt);
+
+/* fault.c: faults of the host in translated code. */
+int bt_fault_init(struct bt *bt, struct err *e);
+void bt_fault_thread(struct bt *bt); /* on the vCPU's thread, before it first enters code */
+void bt_fault_release(struct bt *bt);
+
+extern const struct engine_ops bt_engine;
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The door between C and translated code: all registers change hands. */
+#include "cpu/bt/bt.h"
+
+#define OFF(m)  [m] "i"(offsetof(struct bt, m))
+#define GPR(n)  [g##n] "i"(offsetof(struct x86_state, gpr) + (n) * 8)
+#define GPRS    GPR(0), GPR(1), GPR(2), GPR(3), GPR(4), GPR(5), GPR(6), GPR(7), GPR(8), GPR(9), GPR(12), GPR(13), \
+		GPR(14), GPR(15)
+
+__attribute__((naked)) void bt_enter(struct bt *bt, uint32_t code)
+{
+	__asm__("push %%rbp; push %%rbx; push %%r12; push %%r13; push %%r14; push %%r15\n\t"
+		"mov %%rsp, %c[host_rsp](%%rdi)\n\t"
+		"stmxcsr %c[host_mxcsr](%%rdi)\n\t"
+		"fnstcw %c[host_fcw](%%rdi)\n\t"
+		"mov %c[xsave_mask](%%rdi), %%eax\n\t"
+		"xor %%edx, %%edx\n\t"
+		"xrstor64 %c[fpu](%%rdi)\n\t"
+		"mov %%esi, %%r10d\n\t"
+		"mov %c[state](%%rdi), %%r11\n\t"
+		"push %c[flags](%%rdi)\n\t"
+		"popf\n\t"
+		"mov %c[g0](%%r11), %%rax; mov %c[g1](%%r11), %%rcx; mov %c[g2](%%r11), %%rdx\n\t"
+		"mov %c[g3](%%r11), %%rbx; mov %c[g4](%%r11), %%rsp; mov %c[g5](%%r11), %%rbp\n\t"
+		"mov %c[g6](%%r11), %%rsi; mov %c[g7](%%r11), %%rdi; mov %c[g8](%%r11), %%r8\n\t"
+		"mov %c[g9](%%r11), %%r9; mov %c[g12](%%r11), %%r12; mov %c[g13](%%r11), %%r13\n\t"
+		"mov %c[g14](%%r11), %%r14; mov %c[g15](%%r11), %%r15\n\t"
+		"jmp *%%r10"
+		:
+		: OFF(host_rsp), OFF(host_mxcsr), OFF(host_fcw), OFF(xsave_mask), OFF(fpu), OFF(state), OFF(flags),
+		  GPRS);
+}
+
+/* T1 is the context; T0 and T1 were put away by the exit stub. */
+__attribute__((naked)) void bt_exit(void)
+{
+	__asm__("mov %c[state](%%r11), %%r10\n\t"
+		"mov %%rax, %c[g0](%%r10); mov %%rcx, %c[g1](%%r10); mov %%rdx, %c[g2](%%r10)\n\t"
+		"mov %%rbx, %c[g3](%%r10); mov %%rsp, %c[g4](%%r10); mov %%rbp, %c[g5](%%r10)\n\t"
+		"mov %%rsi, %c[g6](%%r10); mov %%rdi, %c[g7](%%r10); mov %%r8, %c[g8](%%r10)\n\t"
+		"mov %%r9, %c[g9](%%r10); mov %%r12, %c[g12](%%r10); mov %%r13, %c[g13](%%r10)\n\t"
+		"mov %%r14, %c[g14](%%r10); mov %%r15, %c[g15](%%r10)\n\t"
+		"mov %c[host_rsp](%%r11), %%rsp\n\t"
+		"pushf\n\t"
+		"pop %c[flags](%%r11)\n\t"
+		"cld\n\t"
+		"mov %c[xsave_mask](%%r11), %%eax\n\t"
+		"xor %%edx, %%edx\n\t"
+		"cmpb $0, %c[use_xsaveopt](%%r11)\n\t"
+		"je 1f\n\t"
+		"xsaveopt64 %c[fpu](%%r11)\n\t"
+		"jmp 2f\n"
+		"1:\txsave64 %c[fpu](%%r11)\n"
+		"2:\tfninit\n\t"
+		"fldcw %c[host_fcw](%%r11)\n\t"
+		"ldmxcsr %c[host_mxcsr](%%r11)\n\t"
+		"vzeroupper\n\t"
+		"pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
+		"ret"
+		:
+		: OFF(host_rsp), OFF(host_mxcsr), OFF(host_fcw), OFF(xsave_mask), OFF(fpu), OFF(state), OFF(flags),
+		  OFF(use_xsaveopt), GPRS);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Faults that the host raises in translated code: division, alignment of vector operands, unmasked
+ * floating-point exceptions. The guest's registers are in the host's, but for the stolen ones, whose homes
+ * still hold what the instruction began with: so leaving by the exit stub gives the state from before it, and
+ * the reference engine raises the exception.
+ *
+ * The guest's RSP is the host's while translated code runs, and may point anywhere: handlers run on an
+ * alternate stack that is disarmed while in use, so that no value of RSP passes for being on it already.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "cpu/bt/bt.h"
+
+#define ALTSTACK_SIZE (64 * KiB)
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
+static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction previous[ARRAY_SIZE(signals)]; /* set once, before any vCPU runs */
+static _Thread_local struct bt *current;
+
+static void pass_on(int sig, siginfo_t *info, void *uc)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(signals); n++) {
+		const struct sigaction *sa = &previous[n];
+
+		if (signals[n] != sig)
+			continue;
+		if (sa->sa_flags & SA_SIGINFO)
+			sa->sa_sigaction(sig, info, uc);
+		else if (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN)
+			sa->sa_handler(sig);
+		else
+			sigaction(sig, sa, NULL); /* happens again, and ends us as it would have */
+	}
+}
+
+static void on_fault(int sig, siginfo_t *info, void *ucontext)
+{
+	ucontext_t *uc = ucontext;
+	struct bt *bt = current;
+	uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP], code = (uint64_t)(uintptr_t)(bt ? bt->code_rx : NULL);
+	const struct bt_block *b;
+	unsigned n;
+
+	if (!bt || pc < code || pc >= code + bt->code_used || !(b = bt_block_at(bt, (uint32_t)pc))) {
+		pass_on(sig, info, ucontext);
+		return;
+	}
+	for (n = b->map + b->insns - 1; n > b->map && bt->map[n].host > pc; n--)
+		;
+	bt->fault_site = (struct bt_site){
+		.rip = b->la + bt->map[n].rip_off,
+		.kind = bt->map[n].fpu ? SITE_INTERP_FPU : SITE_INTERP,
+	};
+	bt->exit_site = (uint64_t)(uintptr_t)&bt->fault_site;
+	uc->uc_mcontext.gregs[REG_RIP] = bt->exit_stub;
+}
+
+static void install(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+
+	sigemptyset(&sa.sa_mask);
+	for (unsigned n = 0; n < ARRAY_SIZE(signals); n++)
+		sigaction(signals[n], &sa, &previous[n]);
+}
+
+int bt_fault_init(struct bt *bt, struct err *e)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	bt->altstack.ss_size = ALTSTACK_SIZE;
+	bt->altstack.ss_flags = (int)SS_AUTODISARM;
+	bt->altstack.ss_sp = mmap(NULL, ALTSTACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (bt->altstack.ss_sp == MAP_FAILED)
+		return err_set(e, errno, "translator: no memory for a signal stack: %s", strerror(errno));
+	pthread_once(&once, install);
+	return 0;
+}
+
+void bt_fault_thread(struct bt *bt)
+{
+	if (current == bt)
+		return;
+	current = bt;
+	sigaltstack(&bt->altstack, NULL);
+}
+
+void bt_fault_release(struct bt *bt)
+{
+	if (current == bt)
+		current = NULL;
+	if (bt->altstack.ss_sp && bt->altstack.ss_sp != MAP_FAILED)
+		munmap(bt->altstack.ss_sp, ALTSTACK_SIZE);
+}

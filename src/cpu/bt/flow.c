@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Control transfers and the stack operations that go with them. */
+#include "cpu/bt/insn.h"
+
+/* -- Going on ------------------------------------------------------------------------------------------ */
+
+/* T0 holds the target: through the jump cache; the block there verifies that it is meant. */
+static void emit_dispatch(struct translation *t)
+{
+	static const uint8_t movzx_t1_t0w[] = { 0x45, 0x0f, 0xb7, 0xda }; /* movzx r11d, r10w */
+
+	put_bytes(&t->a, movzx_t1_t0w, sizeof(movzx_t1_t0w));
+	op_table(&t->a, 0xff, 0, 4, t->bt->jc[t->mode.mmu], T1); /* jmp [jc + T1 * 8] */
+}
+
+/* The rel32 at disp leads to `target`, in the same page: a stub first, chained when the block is known. */
+static void add_chain(struct translation *t, uint8_t *disp, uint64_t target)
+{
+	struct bt_stub *s = bt_add_stub(t, disp, SITE_LOOKUP, target);
+
+	s->site.patch = t->a.pc - (uint32_t)(t->a.rw - disp);
+}
+
+static bool same_page(const struct translation *t, uint64_t target)
+{
+	return (target & PAGE_MASK) == (t->b->la & PAGE_MASK);
+}
+
+/*
+ * Only within a page: the page that the block stands in is mapped as long as the block runs, while
+ * another's mapping is verified where the jump cache was filled, and forgotten when it is flushed.
+ */
+void bt_emit_goto(struct translation *t, uint64_t target)
+{
+	if (same_page(t, target)) {
+		add_chain(t, jmp_forward(&t->a), target);
+		return;
+	}
+	mov_imm(&t->a, T0, target);
+	put8(&t->a, 0xff); /* jmp [slot] */
+	modrm_slot(&t->a, 4, &t->bt->jc[t->mode.mmu][target & (BT_JC_ENTRIES - 1)], 0);
+}
+
+static uint64_t branch_target(const struct bt_insn *in)
+{
+	return bt_next_rip(in) + (uint64_t)in->op[0].imm.value.s;
+}
+
+/* The taken way stands behind the jump over it; a Jcc within the page jumps straight to its chain. */
+void bt_emit_jcc(struct translation *t, const struct bt_insn *in)
+{
+	uint64_t target = branch_target(in);
+	uint8_t *over;
+	unsigned op = in->i.opcode;
+
+	if ((op & 0xf0) == 0x70 || (op & 0xf0) == 0x80) {
+		if (same_page(t, target)) {
+			add_chain(t, jcc_forward(&t->a, op & 0xf), target);
+			return;
+		}
+		over = jcc_forward(&t->a, (op & 0xf) ^ 1);
+	} else {
+		/* JRCXZ and LOOPcc have short displacements only: taken, they skip the jump over. */
+		if (in->i.address_width == 32)
+			put8(&t->a, 0x67);
+		put8(&t->a, op);
+		put8(&t->a, 5);
+		over = jmp_forward(&t->a);
+	}
+	bt_emit_goto(t, target);
+	jump_here(&t->a, over);
+}
+
+/* -- Stack ------------------------------------------------------------------------------------------------- */
+
+/* T0 = RSP + disp, checked; [T0 + T1] afterwards. */
+static void emit_stack_check(struct translation *t, const struct bt_insn *in, int32_t disp, bool write, uint32_t retry)
+{
+	lea_disp(&t->a, T0, R_SP, disp);
+	bt_emit_check(t, in, 8, write, retry);
+}
+
+static void emit_move_rsp(struct translation *t, int32_t by)
+{
+	lea_disp(&t->a, R_SP, R_SP, by);
+}
+
+/* mov qword [T0 + T1], imm: in one store, through T1 when it does not fit a sign-extended immediate. */
+static void emit_store_constant(struct translation *t, uint64_t val)
+{
+	if (val == (uint64_t)(int64_t)(int32_t)val) {
+		put8(&t->a, 0x4b); /* REX.WXB */
+		put8(&t->a, 0xc7);
+		put8(&t->a, 4);
+		put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+		put32(&t->a, (uint32_t)val);
+		return;
+	}
+	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
+	mov_imm(&t->a, T1, val);
+	put8(&t->a, 0x4d); /* mov [T0], T1 */
+	put8(&t->a, 0x89);
+	put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+}
+
+/* mov [T0 + T1], the value in a slot */
+static void emit_store_from(struct translation *t, const void *slot)
+{
+	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
+	load_slot(&t->a, T1, slot);
+	put8(&t->a, 0x4d);
+	put8(&t->a, 0x89);
+	put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+}
+
+static void *stolen_home(struct translation *t, unsigned reg)
+{
+	return reg == T0 ? (void *)&t->bt->r10 : reg == T1 ? (void *)&t->bt->r11 : NULL;
+}
+
+void bt_emit_push(struct translation *t, const struct bt_insn *in)
+{
+	uint32_t retry = t->a.pc;
+	const ZydisDecodedOperand *o = &in->op[0];
+	unsigned reg = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? bt_gpr_number(o->reg.value) : 0;
+
+	if (in->mem) {
+		bt_emit_address(t, in);
+		bt_emit_check(t, in, 8, false, retry);
+		op_base_index(&t->a, 0x8b, T0, T0, T1);
+		store_slot(&t->a, &t->bt->tmp, T0);
+	}
+	emit_stack_check(t, in, -8, true, retry);
+	if (in->mem)
+		emit_store_from(t, &t->bt->tmp);
+	else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		emit_store_constant(t, (uint64_t)o->imm.value.s);
+	else if (stolen_home(t, reg))
+		emit_store_from(t, stolen_home(t, reg));
+	else
+		op_base_index(&t->a, 0x89, reg, T0, T1);
+	emit_move_rsp(t, -8);
+}
+
+void bt_emit_pop(struct translation *t, const struct bt_insn *in)
+{
+	unsigned reg = bt_gpr_number(in->op[0].reg.value);
+
+	emit_stack_check(t, in, 0, false, t->a.pc);
+	op_base_index(&t->a, 0x8b, reg, T0, T1);
+	if (stolen_home(t, reg))
+		store_slot(&t->a, stolen_home(t, reg), reg);
+	if (reg != R_SP)
+		emit_move_rsp(t, 8);
+}
+
+void bt_emit_leave(struct translation *t, const struct bt_insn *in)
+{
+	uint32_t retry = t->a.pc;
+
+	lea_disp(&t->a, T0, R_BP, 0);
+	bt_emit_check(t, in, 8, false, retry);
+	op_base_index(&t->a, 0x8b, T0, T0, T1);
+	lea_disp(&t->a, R_SP, R_BP, 8);
+	mov_rr(&t->a, R_BP, T0);
+}
+
+void bt_emit_call(struct translation *t, const struct bt_insn *in)
+{
+	emit_stack_check(t, in, -8, true, t->a.pc);
+	emit_store_constant(t, bt_next_rip(in));
+	emit_move_rsp(t, -8);
+	bt_emit_goto(t, branch_target(in));
+}
+
+void bt_emit_indirect(struct translation *t, const struct bt_insn *in)
+{
+	uint32_t retry = t->a.pc;
+	unsigned reg;
+
+	if (in->mem) {
+		bt_emit_address(t, in);
+		bt_emit_check(t, in, 8, false, retry);
+		op_base_index(&t->a, 0x8b, T0, T0, T1);
+	} else {
+		reg = bt_gpr_number(in->op[0].reg.value);
+		if (stolen_home(t, reg))
+			load_slot(&t->a, T0, stolen_home(t, reg));
+		else
+			mov_rr(&t->a, T0, reg);
+	}
+	if (in->cls == BT_CALL_IND) {
+		store_slot(&t->a, &t->bt->tmp, T0);
+		emit_stack_check(t, in, -8, true, retry);
+		emit_store_constant(t, bt_next_rip(in));
+		emit_move_rsp(t, -8);
+		load_slot(&t->a, T0, &t->bt->tmp);
+	}
+	emit_dispatch(t);
+}
+
+void bt_emit_ret(struct translation *t, const struct bt_insn *in)
+{
+	int32_t extra = in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && in->i.operand_count_visible
+				? (uint16_t)in->op[0].imm.value.u
+				: 0;
+
+	emit_stack_check(t, in, 0, false, t->a.pc);
+	op_base_index(&t->a, 0x8b, T0, T0, T1);
+	emit_move_rsp(t, 8 + extra);
+	emit_dispatch(t);
+}

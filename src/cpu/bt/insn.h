@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the translator's passes know of one guest instruction, and the translation under way. */
+#ifndef DOPPEL_CPU_BT_INSN_H
+#define DOPPEL_CPU_BT_INSN_H
+
+#include "cpu/bt/asm.h"
+#include "cpu/bt/bt.h"
+
+#define BT_MAX_INSNS 48 /* of a block */
+
+/* How an instruction is translated; classify.c decides. */
+enum bt_class {
+	BT_COPY,       /* no memory operand: the bytes as they are, stolen registers loaded and stored around */
+	BT_MEMORY,     /* a memory operand that is checked and re-based */
+	BT_LEA,        /* RIP-relative LEA: a constant */
+	BT_NOP,
+	BT_PUSH, BT_POP, BT_LEAVE,
+	BT_JCC,        /* Jcc, JRCXZ, LOOPcc */
+	BT_JMP, BT_CALL,           /* direct */
+	BT_JMP_IND, BT_CALL_IND, BT_RET,
+	BT_INTERP, BT_INTERP_FPU,  /* the reference engine's: ends the block */
+};
+
+struct bt_insn {
+	ZydisDecodedInstruction i;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	const ZydisDecodedOperand *mem; /* the explicit memory operand, or NULL */
+	uint64_t rip;                   /* linear address */
+	uint8_t bytes[16];
+	uint8_t cls;
+	bool fpu;         /* touches x87, MMX, vector or mask state */
+	bool writes_mem;
+	uint8_t uses[2], defs[2];       /* r10, r11 as data operands: read (or partly written), written */
+	bool flags_live;  /* arithmetic flags before it matter: read by it, or by what follows before being set */
+};
+
+/* An out-of-line exit: emitted behind the block. */
+struct bt_stub {
+	uint8_t *disp;    /* the rel32 of the jump to it */
+	bool restore_rcx;
+	struct bt_site site;
+};
+
+#define BT_MAX_STUBS (BT_MAX_INSNS * 3 + 8)
+
+struct translation {
+	struct bt *bt;
+	struct assembler a;
+	struct bt_block *b;
+	struct bt_mode mode;
+	struct bt_insn insn[BT_MAX_INSNS];
+	unsigned n;
+	struct bt_stub stub[BT_MAX_STUBS];
+	unsigned n_stubs;
+};
+
+/* classify.c: fill in everything of in but flags_live; in->i and in->op are decoded. */
+void bt_classify(const struct bt *bt, struct bt_insn *in, struct bt_mode mode);
+bool bt_ends_block(const struct bt_insn *in);
+unsigned bt_gpr_number(ZydisRegister r); /* 0 to 15 as encoded, whatever the size; AH to BH: those of AL to BL */
+
+/* liveness.c: fill in flags_live of n instructions; all flags are live behind the last. */
+void bt_flag_liveness(struct bt_insn *in, unsigned n);
+
+/* access.c */
+/* T0 = linear address of the memory operand. */
+void bt_emit_address(struct translation *t, const struct bt_insn *in);
+/* T0 holds a linear address: leave by a stub unless size bytes there may be accessed; then [T0 + T1]. */
+void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+/* The instruction with its memory operand at [T0 + T1], stolen registers as data operands included. */
+void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in);
+void bt_emit_copy(struct translation *t, const struct bt_insn *in);
+struct bt_stub *bt_add_stub(struct translation *t, uint8_t *disp, enum bt_site_kind kind, uint64_t rip);
+/* If RCX is zero go on behind, else to the stub; RCX is restored from its slot on both ways. */
+void bt_emit_unless_rcx(struct translation *t, struct bt_stub *s);
+
+/* flow.c: stack and control transfers. */
+void bt_emit_push(struct translation *t, const struct bt_insn *in);
+void bt_emit_pop(struct translation *t, const struct bt_insn *in);
+void bt_emit_leave(struct translation *t, const struct bt_insn *in);
+void bt_emit_jcc(struct translation *t, const struct bt_insn *in);
+void bt_emit_call(struct translation *t, const struct bt_insn *in);
+void bt_emit_indirect(struct translation *t, const struct bt_insn *in); /* jmp and call r/m */
+void bt_emit_ret(struct translation *t, const struct bt_insn *in);
+void bt_emit_goto(struct translation *t, uint64_t target);              /* go on at a known address */
+
+static inline uint64_t bt_next_rip(const struct bt_insn *in)
+{
+	return in->rip + in->i.length;
+}
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translator's run loop: find or make the block at RIP, run until an exit, do what the exit asks.
+ *
+ * Whatever translated code cannot do is done by interp_step(): events at instruction boundaries, system
+ * instructions, device memory, page faults, and all modes but 64-bit mode. Each way out of translated code leaves the
+ * complete state of an instruction boundary behind, so the two take turns freely.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu/bt/bt.h"
+#include "cpu/interp/interp.h"
+#include "cpu/isa.h"
+#include "mmu/walk.h"
+
+#define KEPT_FLAGS (FL_ARITH | FL_DF) /* live in the host's RFLAGS while translated code runs */
+
+/* -- Stepping by the reference engine ------------------------------------------------------------------- */
+
+static void fpu_to_state(struct bt *bt)
+{
+	if (bt->fpu_in_image) {
+		bt_fpu_to_state(bt);
+		bt->fpu_in_image = false;
+	}
+}
+
+/* fpu: the step may touch x87, vector or mask state. */
+static enum vcpu_exit step(struct bt *bt, bool fpu)
+{
+	if (fpu)
+		fpu_to_state(bt);
+	bt->v->stats.bt_interp_steps++;
+	return interp_step(bt->v);
+}
+
+/* -- What has happened outside of translated code --------------------------------------------------------- */
+
+static void take_requests(struct bt *bt)
+{
+	struct tlb *tlb = bt->v->tlb;
+	uint64_t flushes = tlb->stats.flushes + tlb->stats.page_flushes;
+
+	/* Our tables have no PCID: a CR3 load that keeps other address spaces' entries flushes them all the same. */
+	if (flushes != bt->tlb_seen || bt->v->s.cr3 != bt->cr3_seen) {
+		bt->tlb_seen = flushes;
+		bt->cr3_seen = bt->v->s.cr3;
+		bt_tlb_flush(bt);
+	}
+	if (atomic_load_explicit(&bt->drop_writes, memory_order_relaxed) && atomic_exchange(&bt->drop_writes, false))
+		bt_tlb_drop_writes(bt);
+	if (atomic_load_explicit(&bt->check_pages, memory_order_relaxed) && atomic_exchange(&bt->check_pages, false))
+		bt_drop_stale(bt);
+}
+
+/* Something at this boundary is for the reference engine: an event, a mode or a debug facility. */
+static bool needs_reference(const struct vcpu *v)
+{
+	uint32_t work = atomic_load(&v->work);
+	const struct x86_state *s = &v->s;
+
+	if (!(s->rflags & FL_IF))
+		work &= ~(uint32_t)WORK_INTR;
+	if (s->nmi_blocked)
+		work &= ~(uint32_t)WORK_NMI;
+	return work || !x86_64bit(s) || s->activity != ACT_RUNNING || s->shadow != SHADOW_NONE ||
+	       (s->rflags & (FL_TF | FL_RF)) || (s->dr[7] & 0xff) ||
+	       (s->cpl == 3 && (s->cr0 & CR0_AM) && (s->rflags & FL_AC));
+}
+
+/* -- Looking up ------------------------------------------------------------------------------------------------ */
+
+static enum bt_fpu_level fpu_level(const struct vcpu *v)
+{
+	const struct x86_state *s = &v->s;
+
+	if ((s->cr0 & (CR0_EM | CR0_TS)) || !(s->cr4 & CR4_OSFXSR) || !(s->cr4 & CR4_OSXMMEXCPT))
+		return FPU_NONE;
+	if (!(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX))
+		return FPU_SSE;
+	return (s->xcr0 & XCR0_AVX512) == XCR0_AVX512 ? FPU_AVX512 : FPU_AVX;
+}
+
+static struct bt_mode current_mode(const struct vcpu *v)
+{
+	const struct x86_state *s = &v->s;
+	struct bt_mode m = { .fpu = (uint8_t)fpu_level(v) };
+
+	if (s->cpl == 3)
+		m.mmu = MMU_USER;
+	else
+		m.mmu = (s->cr4 & CR4_SMAP) && (s->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
+	m.tsc_native = s->msr.tsc_offset == 0 && !(s->cpl == 3 && (s->cr4 & CR4_TSD));
+	return m;
+}
+
+/* Guest-physical address of the next instruction, if it is in RAM and may be fetched. */
+static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa)
+{
+	enum mmu_mode mode = v->s.cpl == 3 ? MMU_USER : MMU_KERNEL;
+	struct tlb_entry *e = tlb_slot(v->tlb, mode, la);
+	struct mmu_translation tr;
+	bool readonly;
+	uint8_t *page;
+
+	if (e->tag[ACCESS_FETCH] == ((la & PAGE_MASK) | v->tlb->pcid)) {
+		*gpa = e->gpa | (la & (PAGE_SIZE - 1));
+		return true;
+	}
+	if (!x86_canonical(&v->s, la) ||
+	    mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, ACCESS_FETCH, mode, &tr))
+		return false;
+	page = space_page(v->mem, tr.gpa & PAGE_MASK, &readonly);
+	if (!page)
+		return false;
+	tlb_fill(v->tlb, mode, la, &tr, page, readonly);
+	*gpa = tr.gpa;
+	return true;
+}
+
+/* The block at RIP, or NULL when its fetch faults or it is not in RAM: the reference finds out. */
+static struct bt_block *find_block(struct bt *bt)
+{
+	struct vcpu *v = bt->v;
+	struct bt_mode mode = current_mode(v);
+	struct bt_block *b;
+	uint64_t gpa;
+
+	if (!fetch_gpa(v, v->s.rip, &gpa))
+		return NULL;
+	b = bt_block_find(bt, v->s.rip, gpa, mode);
+	if (!b) {
+		if (!bt_cache_has_room(bt))
+			bt_cache_flush(bt);
+		b = bt_translate(bt, v->s.rip, gpa, mode);
+		v->stats.bt_translations++;
+		v->stats.bt_translated_insns += b->insns;
+	}
+	bt_jc_set(bt, b);
+	return b;
+}
+
+/* -- Running -------------------------------------------------------------------------------------------------- */
+
+static void load_context(struct bt *bt)
+{
+	const struct x86_state *s = &bt->v->s;
+
+	if (!bt->fpu_in_image) {
+		bt_fpu_to_image(bt);
+		bt->fpu_in_image = true;
+	}
+	bt->r10 = s->gpr[T0];
+	bt->r11 = s->gpr[T1];
+	bt->seg_base[0] = s->seg[SEG_FS].base;
+	bt->seg_base[1] = s->seg[SEG_GS].base;
+	bt->flags = (s->rflags & KEPT_FLAGS) | FL_1 | FL_IF; /* the host's own IF */
+}
+
+static void store_context(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+
+	s->gpr[T0] = bt->r10;
+	s->gpr[T1] = bt->r11;
+	s->rflags = (s->rflags & ~KEPT_FLAGS) | (bt->flags & KEPT_FLAGS);
+	s->rip = site->kind == SITE_INDIRECT ? bt->exit_t0 : site->rip;
+}
+
+/* Run translated code at `code`; NULL when a request came in between, with nothing run. */
+static struct bt_site *run_code(struct bt *bt, uint32_t code)
+{
+	struct bt_site *site;
+
+	load_context(bt);
+	atomic_store(&bt->in_code, true);
+	if (atomic_load(&bt->drop_writes) || atomic_load(&bt->check_pages)) {
+		atomic_store(&bt->in_code, false);
+		return NULL;
+	}
+	bt_enter(bt, code);
+	atomic_store(&bt->in_code, false);
+	site = (struct bt_site *)(uintptr_t)bt->exit_site;
+	store_context(bt, site);
+	bt->v->stats.bt_exits++;
+	return site;
+}
+
+/* The jump that led to `site` goes straight to b from now on. */
+static void chain(struct bt *bt, const struct bt_site *site, const struct bt_block *b)
+{
+	int32_t disp = (int32_t)(b->entry - (site->patch + 4));
+
+	memcpy(bt_rw(bt, site->patch), &disp, 4);
+}
+
+static uint64_t missed_address(const struct bt *bt, const struct bt_site *site)
+{
+	uint64_t tag = bt->tlb[current_mode(bt->v).mmu].tag[site->write][bt->exit_t1 & (BT_TLB_ENTRIES - 1)];
+
+	return site->sub ? bt->exit_t0 + tag : bt->exit_t0 ^ tag;
+}
+
+/*
+ * Do what the exit asks for. Returns host code to go on at, or 0: go on at RIP. *ex is EXIT_KICKED
+ * unless the guest has halted or shut down.
+ */
+static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
+{
+	const struct bt_block *b;
+	unsigned flushes;
+
+	switch (site->kind) {
+	case SITE_LOOKUP:
+		flushes = (unsigned)bt->v->stats.bt_cache_flushes;
+		if (needs_reference(bt->v) || !(b = find_block(bt)))
+			return 0;
+		/* A flush has taken the site with it. */
+		if (site->patch && flushes == (unsigned)bt->v->stats.bt_cache_flushes)
+			chain(bt, site, b);
+		return b->entry;
+	case SITE_TLB:
+		if (bt_tlb_fill(bt, missed_address(bt, site), site->size, site->write))
+			return site->retry;
+		*ex = step(bt, bt_site_touches_fpu(bt, site));
+		return 0;
+	case SITE_INTERP:
+		*ex = step(bt, false);
+		return 0;
+	case SITE_INTERP_FPU:
+		*ex = step(bt, true);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* Run translated code from RIP on until there is something for the loop to look at. */
+static enum vcpu_exit run_blocks(struct bt *bt)
+{
+	struct bt_block *b = find_block(bt);
+	enum vcpu_exit ex = EXIT_KICKED;
+	uint32_t code = b ? b->entry : 0;
+	struct bt_site *site;
+
+	if (!b)
+		return step(bt, true);
+	while (code && (site = run_code(bt, code)))
+		code = handle_exit(bt, site, &ex);
+	return ex;
+}
+
+static enum vcpu_exit bt_run(struct vcpu *v)
+{
+	struct bt *bt = v->engine_data;
+	enum vcpu_exit ex = EXIT_KICKED;
+
+	v->stats.exits++;
+	bt_fault_thread(bt);
+	while (ex == EXIT_KICKED) {
+		atomic_store(&bt->poll, 0);
+		if (atomic_load(&v->work) & WORK_EXIT)
+			return EXIT_KICKED;
+		take_requests(bt);
+		ex = needs_reference(v) ? step(bt, true) : run_blocks(bt);
+	}
+	return ex;
+}
+
+/* -- Engine ------------------------------------------------------------------------------------------------------- */
+
+static void bt_kick(struct vcpu *v)
+{
+	struct bt *bt = v->engine_data;
+
+	if (bt)
+		atomic_store(&bt->poll, 1);
+}
+
+static void bt_code_changed(struct vcpu *v, uint64_t gpa, uint64_t len)
+{
+	struct bt *bt = v->engine_data;
+
+	atomic_store(&bt->check_pages, true);
+	atomic_store(&bt->poll, 1);
+}
+
+static void bt_sync_out(struct vcpu *v, unsigned groups)
+{
+	if (groups & SYNC_FPU)
+		fpu_to_state(v->engine_data);
+}
+
+static void bt_sync_in(struct vcpu *v, unsigned groups)
+{
+	struct bt *bt = v->engine_data;
+
+	if (!bt)
+		return;
+	if (groups & SYNC_FPU)
+		bt->fpu_in_image = false;
+	if (groups & (SYNC_SEG | SYNC_CR))
+		bt_tlb_flush(bt);
+}
+
+static void bt_destroy(struct vcpu *v)
+{
+	struct bt *bt = v->engine_data;
+
+	if (!bt)
+		return;
+	v->engine_data = NULL;
+	bt_fault_release(bt);
+	bt_cache_release(bt);
+	free(bt->tlb_journal.item);
+	free(bt->jc_journal.item);
+	munmap(bt, sizeof(*bt));
+}
+
+static bool init_decoder(struct bt *bt)
+{
+	if (!ZYAN_SUCCESS(ZydisDecoderInit(&bt->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
+		return false;
+	isa_configure_decoder(bt->v->cpuid, &bt->decoder);
+	return true;
+}
+
+static int bt_init(struct vcpu *v, struct err *e)
+{
+	struct bt *bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
+	int rc;
+
+	if (bt == MAP_FAILED)
+		return err_set(e, errno, "vCPU %u: no memory for the translator below 2 GiB", v->index);
+	bt->v = v;
+	bt->state = &v->s;
+	bt->exit_fn = (uint64_t)(uintptr_t)bt_exit;
+	bt->page_bits = PAGE_MASK;
+	for (unsigned m = 0; m < MMU_MODES; m++)
+		for (unsigned w = 0; w < 2; w++) {
+			bt->tlb[m].tag[w][0] = bt_no_tag(0);
+			bt->tlb[m].tag[w][BT_TLB_ENTRIES - 1] = bt_no_tag(BT_TLB_ENTRIES - 1);
+		}
+	v->engine_data = bt;
+	rc = init_decoder(bt) ? 0 : err_set(e, EINVAL, "translator: libzydis refuses 64-bit mode");
+	if (!rc)
+		rc = bt_fpu_init(bt, e);
+	if (!rc)
+		rc = bt_cache_init(bt, e);
+	if (!rc)
+		rc = bt_fault_init(bt, e);
+	if (rc) {
+		bt_destroy(v);
+		return rc;
+	}
+	for (unsigned m = 0; m < MMU_MODES; m++)
+		for (unsigned i = 0; i < BT_JC_ENTRIES; i++)
+			bt->jc[m][i] = bt->miss_stub;
+	ram_set_mark_listener(v->ram, bt_page_becomes_code, v->group);
+	return 0;
+}
+
+const struct engine_ops bt_engine = {
+	.name = "bt",
+	.summary = "binary translator: 64-bit code at a fraction of native speed; needs BMI2 and XSAVE",
+	.init = bt_init,
+	.run = bt_run,
+	.kick = bt_kick,
+	.sync_out = bt_sync_out,
+	.sync_in = bt_sync_in,
+	.code_changed = bt_code_changed,
+	.destroy = bt_destroy,
+};

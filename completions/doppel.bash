@@ -33,7 +33,7 @@ _doppel()
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;
 	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;
-	--engine) mapfile -t COMPREPLY < <(compgen -W "auto interp help" -- "$cur") ;;
+	--engine) mapfile -t COMPREPLY < <(compgen -W "auto interp bt help" -- "$cur") ;;
 	--serial) mapfile -t COMPREPLY < <(compgen -W "stdio pty file: unix: null" -- "$cur") ;;
 	--memory) mapfile -t COMPREPLY < <(compgen -W "512M 1G 2G 4G" -- "$cur") ;;
 	--cpus) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;

@@ -276,6 +276,7 @@ int boot_load(const struct boot_config *c, struct ram *ram, struct x86_state *cp
 	if (rc)
 		return rc;
 	x86_reset(cpu, false);
+	cpu->msr.mtrr_def_type = MTRR_DEF_TYPE_FIRMWARE;
 	rc = load_firmware(&l, e);
 	if (rc)
 		return rc;

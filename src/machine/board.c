@@ -320,6 +320,8 @@ void board_firmware_init(struct pc *pc)
 {
 	lapic_virtual_wire(pc->chips->lapic[0]);
 	pic_set_level_triggered(pc->chips->pic, IRQ_SCI);
+	for (unsigned i = 0; i < pc->group.n; i++)
+		pc->group.v[i]->s.msr.mtrr_def_type = MTRR_DEF_TYPE_FIRMWARE;
 }
 
 void pc_power_button(struct pc *pc)

@@ -148,6 +148,9 @@ enum x86_msr {
 	MSR_AMD_PATCH_LEVEL = 0x8b,
 };
 
+/* IA32_MTRR_DEF_TYPE as firmware leaves it: MTRRs enabled, all memory write-back (SDM vol. 3, 12.11.2.1) */
+#define MTRR_DEF_TYPE_FIRMWARE 0x806ull
+
 /* General registers in encoding order */
 enum x86_reg {
 	R_AX, R_CX, R_DX, R_BX, R_SP, R_BP, R_SI, R_DI, R_8, R_9, R_10, R_11, R_12, R_13, R_14, R_15,

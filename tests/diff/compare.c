@@ -115,15 +115,14 @@ static void tolerate_insn(const struct compare *cmp, const struct diff_case *c, 
 	if (native->vector == X86_PF && many_accesses(&d.i)) {
 		t->cr2 = ~0ull;
 		t->err = PF_P;
-		t->memory = true;
 	}
-	/* What was pushed before the fault stays pushed, or not. */
-	if (faulted && d.i.mnemonic == ZYDIS_MNEMONIC_ENTER)
+	/* What was written before the fault stays written, or not. */
+	if (faulted && (d.i.mnemonic == ZYDIS_MNEMONIC_ENTER || many_accesses(&d.i)))
 		t->memory = true;
 	if ((faulted && stores_nothing(c, &d)) || (both && order_is_open(&d.i)))
 		t->all = true;
 	/* Components in their initial state are read, too, or not. */
-	if (faulted && native->vector == X86_PF &&
+	if (faulted && (native->vector == X86_PF || (c->mode != MODE_64 && native->vector != X86_UD)) &&
 	    (d.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR || d.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR64))
 		t->all = true;
 	if (faulted)
@@ -158,6 +157,9 @@ static void tolerate(const struct compare *cmp, const struct diff_case *c, const
 		t->gpr = ~0xffffffffull;
 	if (c->mode != MODE_64 || native->sel[SEG_CS] != SEL_CS64)
 		t->rsp = ~0xffffffffull;
+	/* After a step of a repeated string instruction RF should be set (SDM vol. 3, 17.3.1.1); AMD's leave it clear. */
+	if (native->vector == X86_DB && native->rip == c->rip)
+		t->flags |= FL_RF;
 	/* AMD's processors push RF clear for a fetch beyond the limit of CS. */
 	if (c->sel[SEG_CS] == LDT_SEL(LDT_CODE32) && native->rip + 15 > world_ldt[LDT_CODE32].limit)
 		t->flags |= FL_RF;

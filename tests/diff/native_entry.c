@@ -83,8 +83,8 @@ uint64_t native_read_fs_base(void)
 }
 
 /* The legacy region, as FXSAVE64 writes it, and the header. */
-enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160,
-       XSTATE_BV = 512 };
+enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24, FX_ST = 32,
+       FX_XMM = 160, XSTATE_BV = 512 };
 #define MXCSR_INIT 0x1f80
 #define FCW_INIT   0x37f
 

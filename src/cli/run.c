@@ -20,9 +20,11 @@
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
 #define WIPE_LINE        "\r\033[K"
 
+static char *const script_shell[] = { (char[]){ "sh" }, NULL };
+
 struct run {
 	struct run_options o;
-	char **command; /* what the default guest runs; NULL: a shell, or the user's own kernel */
+	char *const *command; /* what the default guest runs; NULL: a shell, or the user's own kernel */
 	bool own_kernel, own_guest; /* the user's kernel; nothing of the default guest's file system */
 	struct guest_request request;
 	struct default_guest guest;
@@ -44,7 +46,7 @@ static bool uses_stdio(const struct run *r)
 	return false;
 }
 
-/* Options that do not go together: usage errors. */
+/* Options that do not go together: usage errors. Then what the default guest shall do. */
 static int check_options(struct run *r, struct err *e)
 {
 	if (!r->o.n_serial)
@@ -57,8 +59,11 @@ static int check_options(struct run *r, struct err *e)
 	if (r->command && r->o.debug_exit)
 		return err_set(e, EINVAL, "command '%s': its status comes by the debug exit port; leave out --debug-exit",
 			       r->command[0]);
-	r->request.argv = r->command;
 	r->request.stdin_tty = isatty(STDIN_FILENO);
+	/* "doppel run < script": nobody is there for an interactive shell. */
+	if (!r->command && !r->own_guest && !r->request.stdin_tty && uses_stdio(r))
+		r->command = script_shell;
+	r->request.argv = r->command;
 	r->request.stdout_tty = isatty(STDOUT_FILENO) && uses_stdio(r);
 	r->request.term = getenv("TERM");
 	r->request.kernel_log = r->o.verbose;

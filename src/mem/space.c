@@ -495,6 +495,7 @@ uint8_t *space_page(struct space *s, uint64_t gpa, bool *readonly)
 {
 	struct stretch st;
 
+	*readonly = false;
 	if (gpa >= s->size || !space_lookup(s, gpa, &st) || !st.ram || st.end - gpa < PAGE_SIZE)
 		return NULL;
 	*readonly = st.readonly;

@@ -83,6 +83,14 @@ def test_piped_input(doppel, default_guest):
 
 
 @long_only
+def test_script_on_standard_input(doppel, default_guest):
+    r = doppel("run", stdin=b"word='a  b'\necho \"<$word>\" $((40 + 2))\nexit 3\n", limit=BOOT_LIMIT)
+    assert (r.status, r.out) == (3, "<a  b> 42\n"), r
+    r = doppel("run", limit=BOOT_LIMIT)
+    assert (r.status, r.out) == (0, ""), r
+
+
+@long_only
 def test_both_cpus_work(doppel, default_guest):
     busy = "i=0; while [ $i -lt 8000 ]; do i=$((i+1)); done"
     r = guest_run(doppel, "sh", "-c", f"({busy}) & ({busy}) & wait; cat /proc/stat", options=["--cpus", "2"])
@@ -218,7 +226,7 @@ def test_cpu_models(doppel, default_guest):
 
 @long_only
 def test_signal_during_boot(doppel, default_guest):
-    with doppel.start("run") as p:
+    with doppel.start("run", "--", "sleep", "1000") as p:
         time.sleep(1)
         p.send_signal(signal.SIGTERM)
         assert p.wait(30) == 143

@@ -99,6 +99,53 @@ def test_terminal_is_restored_after_signals(terminal, guest):
         assert t.restored(), sig
 
 
+# Divides by zero with the exception unmasked: #XM in the guest, and a signal in whoever lets the host CPU do it.
+SIMD_FAULT = """
+    movl $table + 19 * 8, %edi
+    movl $handler, %eax
+    movw %ax, (%edi)
+    movw %cs, 2(%edi)
+    movw $0x8e00, 4(%edi)
+    shrl $16, %eax
+    movw %ax, 6(%edi)
+    lidt pointer
+    movl %cr4, %eax
+    orl $0x600, %eax
+    movl %eax, %cr4
+    ldmxcsr mxcsr
+    movups ones, %xmm0
+    xorps %xmm1, %xmm1
+    divps %xmm1, %xmm0
+    jmp leave
+handler:
+    movl $text, %esi
+    call puts
+    movw $COM1 + 5, %dx
+1:  inb %dx, %al
+    testb $1, %al
+    jz 1b
+    movb $2, %al
+    jmp leave
+text: .asciz "caught\\r\\n"
+pointer: .word 255
+    .long table
+mxcsr: .long 0x1d80
+ones: .float 1, 1, 1, 1
+.align 8
+table: .skip 256
+"""
+
+
+def test_guest_faults_while_the_terminal_is_raw(terminal, guest):
+    """The signals of the engine and those that give the terminal back do not get into each other's way."""
+    t = terminal("run", "--kernel", guest(SIMD_FAULT), "--debug-exit", "--memory", "16M", "--quiet")
+    t.expect("^caught\n")
+    assert t.is_raw()
+    t.send("q")
+    assert t.wait() == 5
+    assert t.restored()
+
+
 def test_stop_and_continue(terminal, guest):
     t = terminal(*echo_args(guest))
     t.expect("ready\n")

@@ -102,9 +102,9 @@ static void stdio_close(struct chr *c)
 
 static int stdio_begin(struct chr *c, struct err *e)
 {
-	int rc = c->in_drops ? tty_raw(STDIN_FILENO) : 0;
-
-	return rc ? err_set(e, -rc, "serial port stdio: cannot make the terminal raw: %s", strerror(-rc)) : 0;
+	if (c->in_drops)
+		tty_raw();
+	return 0;
 }
 
 static const struct chr_ops stdio_ops = {
@@ -148,6 +148,14 @@ int chr_stdio_new(struct chr **out, const char *arg, struct err *e)
 	c->last_in = '\n';
 	c->in_fd = STDIN_FILENO;
 	c->in_drops = isatty(STDIN_FILENO);
+	if (c->in_drops) {
+		rc = tty_prepare(STDIN_FILENO);
+		if (rc) {
+			err_set(e, -rc, "serial port stdio: cannot use the terminal: %s", strerror(-rc));
+			chr_free(c);
+			return rc;
+		}
+	}
 	*out = c;
 	return 0;
 }

@@ -13,7 +13,10 @@
 /* Signal handlers get no argument of ours, and a process has one terminal: hence these statics. */
 static struct termios saved, raw;
 static _Atomic int tty_fd = -1;
+static _Atomic bool want_raw;
 static _Atomic bool is_raw; /* set before the terminal becomes raw: its change is never missed */
+
+static bool caught; /* signal handlers are in place, once for all */
 
 static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT };
 static struct sigaction old_action[ARRAY_SIZE(fatal_signals)];
@@ -21,7 +24,7 @@ static struct sigaction old_action[ARRAY_SIZE(fatal_signals)];
 static void enter_raw(void)
 {
 	/* From the background this would only stop us again; SIGCONT comes anew with the foreground. */
-	if (tty_fd < 0 || is_raw || tcgetpgrp(tty_fd) != getpgrp())
+	if (!want_raw || is_raw || tcgetpgrp(tty_fd) != getpgrp())
 		return;
 	is_raw = true;
 	tcsetattr(tty_fd, TCSANOW, &raw);
@@ -79,28 +82,37 @@ static void catch_signals(void)
 	sigaction(SIGCONT, &a, NULL);
 }
 
-int tty_raw(int fd)
+int tty_prepare(int fd)
 {
-	if (tty_fd < 0) {
-		if (tcgetattr(fd, &saved))
-			return -errno;
-		raw = saved;
-		cfmakeraw(&raw);
+	if (tty_fd >= 0)
+		return -EBUSY;
+	if (tcgetattr(fd, &saved))
+		return -errno;
+	raw = saved;
+	cfmakeraw(&raw);
+	if (!caught) {
 		catch_signals();
 		atexit(tty_restore);
 	}
+	caught = true;
 	tty_fd = fd;
+	return 0;
+}
+
+void tty_raw(void)
+{
+	want_raw = true;
 	enter_raw();
 	if (isatty(STDERR_FILENO))
 		log_set_output(STDERR_FILENO, true);
-	return 0;
 }
 
 void tty_restore(void)
 {
-	leave_raw();
-	if (tty_fd >= 0)
+	if (want_raw)
 		log_set_output(STDERR_FILENO, false);
+	want_raw = false;
+	leave_raw();
 	tty_fd = -1;
 }
 

@@ -6,11 +6,15 @@
 #include <stdbool.h>
 
 /*
- * Put terminal fd into raw mode until tty_restore(), which also runs at exit, before the process dies
- * of a signal like SIGSEGV, and around a stop by SIGTSTP. One terminal per process. Signals that
- * end a program in order (SIGINT, SIGTERM, SIGHUP) are the caller's to handle. Returns 0 or -errno.
+ * Remember how terminal fd is set, and arrange for tty_restore() at exit, before the process dies of a signal
+ * like SIGSEGV, and around a stop by SIGTSTP. Before anybody who takes some SIGSEGVs for his own and passes
+ * the rest on: an engine. One terminal per process; 0 or -errno. Signals that end a program in order
+ * (SIGINT, SIGTERM, SIGHUP) are the caller's to handle.
  */
-int tty_raw(int fd);
+int tty_prepare(int fd);
+
+/* Put the terminal into raw mode, until tty_restore(). */
+void tty_raw(void);
 
 /* Give the terminal back as it was; harmless when it is not raw; async-signal-safe. */
 void tty_restore(void);

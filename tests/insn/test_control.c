@@ -253,8 +253,6 @@ static void test_undefined(void **state)
 		"\x0f\xb9\xc0\x90", /* UD1 */
 		"\x0f\xff\xc0\x90", /* UD0 */
 		"\x0f\xaa\x90\x90", /* RSM */
-		"\x0f\x01\xc1\x90", /* VMCALL */
-		"\x0f\x01\xd9\x90", /* VMMCALL */
 		"\x0f\x01\xc2\x90", /* VMLAUNCH */
 		"\x0f\x01\xc4\x90", /* VMXOFF */
 		"\x0f\x01\xd8\x90", /* VMRUN */
@@ -272,6 +270,28 @@ static void test_undefined(void **state)
 			tiny_put(t, TINY_CODE, code[i], 4);
 			assert_fault(t, tiny_run(t), X86_UD, TINY_CODE, 0);
 		}
+	}
+}
+
+/* Both vendors' hypercalls are answered as KVM answers an unknown one: -1000 in ring 0, -1 above it. */
+static void test_hypercall(void **state)
+{
+	static const char *const code[] = { "\x0f\x01\xc1\xf4", "\x0f\x01\xd9\xf4" };
+	struct tiny *t = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(code); i++) {
+		tiny_enter(t, TINY_LONG, 0);
+		tiny_put(t, TINY_CODE, code[i], 4);
+		assert_int_equal(tiny_run(t), TINY_HLT);
+		assert_int_equal((int64_t)t->v->s.gpr[R_AX], -1000);
+		tiny_enter(t, TINY_PROT32, 0);
+		tiny_put(t, TINY_CODE, code[i], 4);
+		assert_int_equal(tiny_run(t), TINY_HLT);
+		assert_int_equal(t->v->s.gpr[R_AX], 0xfffffc18);
+		tiny_enter(t, TINY_LONG, 3);
+		tiny_put(t, TINY_CODE, code[i], 4);
+		assert_fault(t, tiny_run(t), X86_GP, TINY_CODE + 3, 0); /* of HLT */
+		assert_int_equal((int64_t)t->v->s.gpr[R_AX], -1);
 	}
 }
 
@@ -392,7 +412,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_cr0), TEST(test_cr4), TEST(test_other_crs), TEST(test_lmsw), TEST(test_table_loads),
-		TEST(test_lldt_ltr), TEST(test_privilege), TEST(test_undefined), TEST(test_lock_undefined),
+		TEST(test_lldt_ltr), TEST(test_privilege), TEST(test_undefined), TEST(test_hypercall),
+		TEST(test_lock_undefined),
 		TEST(test_msrs), TEST(test_cpuid), TEST(test_rdtsc), TEST(test_stac),
 	};
 

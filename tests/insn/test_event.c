@@ -420,12 +420,13 @@ static void test_order(void **state)
 {
 	struct tiny *t = *state;
 
-	/* #UD before #GP of privilege. */
+	/* #GP of privilege before the #UD of DR4, as the host CPUs of tests/diff do. */
 	tiny_enter(t, TINY_LONG, 3);
 	t->v->s.cr4 |= CR4_DE;
-	assert_fault(t, RUN(t, privileged_ud), X86_UD, TINY_CODE, 0);
-	tiny_enter(t, TINY_LONG, 3);
 	assert_fault(t, RUN(t, privileged_ud), X86_GP, TINY_CODE, 0);
+	tiny_enter(t, TINY_LONG, 0);
+	t->v->s.cr4 |= CR4_DE;
+	assert_fault(t, RUN(t, privileged_ud), X86_UD, TINY_CODE, 0);
 	/* Privilege before the memory operand. */
 	tiny_enter(t, TINY_LONG, 3);
 	TINY_LOAD(t, TINY_CODE, priv_or_mem);

@@ -579,6 +579,28 @@ static void test_scattered_pages(void **state)
 	assert_memory_equal(bytes, doubled, 16);
 }
 
+GUEST(evex_extract, 64, "vextracti64x4 $1, %zmm2, (%rsi){%k1}\nhlt\n");
+
+/* A masked store that does not suppress faults (class E6NF) leaves what is masked out alone all the same. */
+static void test_scattered_masked_store(void **state)
+{
+	need("avx512f");
+	enter(TINY_LONG);
+	tiny_set_pte(t, HI, FAR_PAGE | PTE_PWU);
+	memset(s->fpu.zmm[2], 0x22, 64);
+	for (unsigned i = 0; i < 2; i++) {
+		tiny_poke(t, HI - 16 + 8 * i, 8, 1 + i);
+		tiny_poke(t, FAR_PAGE + 8 * i, 8, 3 + i);
+	}
+	s->gpr[R_SI] = HI - 16;
+	s->fpu.k[1] = 0xf2;
+	assert_int_equal(RUN(evex_extract), TINY_HLT);
+	assert_int_equal(tiny_peek(t, HI - 16, 8), 1);
+	assert_int_equal(tiny_peek(t, HI - 8, 8), 0x2222222222222222);
+	assert_int_equal(tiny_peek(t, FAR_PAGE, 8), 3);
+	assert_int_equal(tiny_peek(t, FAR_PAGE + 8, 8), 4);
+}
+
 GUEST(lock_loop, 64, "mov $20000, %ecx\n1: lock incl (%rsi)\ndec %ecx\njnz 1b\nhlt\n");
 #define LOCK_LOOPS 20000
 
@@ -711,6 +733,7 @@ int main(void)
 		cmocka_unit_test(test_masked_forms),	cmocka_unit_test(test_vmaskmov),
 		cmocka_unit_test(test_gather_fault),	cmocka_unit_test(test_gather_vex_fault),
 		cmocka_unit_test(test_scatter_fault),	cmocka_unit_test(test_scattered_pages),
+		cmocka_unit_test(test_scattered_masked_store),
 		cmocka_unit_test(test_split_lock),	cmocka_unit_test(test_device),
 		cmocka_unit_test(test_code_overwritten), cmocka_unit_test(test_forbidden),
 	};

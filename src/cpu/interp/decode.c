@@ -215,6 +215,13 @@ static bool is_vector_encoding(const ZydisDecodedInstruction *i)
 	return i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && i->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW;
 }
 
+/* Hypercalls are answered on any CPU. */
+static bool is_allowed(const struct vcpu *v, const ZydisDecodedInstruction *i)
+{
+	return i->mnemonic == ZYDIS_MNEMONIC_VMCALL || i->mnemonic == ZYDIS_MNEMONIC_VMMCALL ||
+	       cpuid_isa_allowed(v->cpuid, i->meta.isa_set);
+}
+
 static void bind(struct vcpu *v, struct insn *in, const struct decoded *d)
 {
 	const struct insn_def *def = v->interp->def[in->mnemonic];
@@ -225,9 +232,9 @@ static void bind(struct vcpu *v, struct insn *in, const struct decoded *d)
 		in->fn = insn_ud;
 	else if (!def || locked)
 		hostexec_bind(v, in, d);
-	else if (cpuid_isa_allowed(v->cpuid, d->i.meta.isa_set) && def->bind)
+	else if (is_allowed(v, &d->i) && def->bind)
 		def->bind(v, in, d);
-	else if (cpuid_isa_allowed(v->cpuid, d->i.meta.isa_set))
+	else if (is_allowed(v, &d->i))
 		in->fn = def->fn;
 	if (!in->fn)
 		in->fn = insn_ud;

@@ -227,10 +227,16 @@ static void require_fsgsbase(struct vcpu *v)
 		interp_raise(v, X86_UD);
 }
 
+/* There are no 16-bit forms: 66 beside F3 changes nothing. */
+static unsigned base_size(const struct insn *in)
+{
+	return in->osize == 8 ? 8 : 4;
+}
+
 static void read_base(struct vcpu *v, const struct insn *in, enum x86_segreg seg)
 {
 	require_fsgsbase(v);
-	insn_write_rm(v, in, in->osize, v->s.seg[seg].base);
+	insn_write_rm(v, in, base_size(in), v->s.seg[seg].base);
 }
 
 static void write_base(struct vcpu *v, const struct insn *in, enum x86_segreg seg)
@@ -238,7 +244,7 @@ static void write_base(struct vcpu *v, const struct insn *in, enum x86_segreg se
 	uint64_t base;
 
 	require_fsgsbase(v);
-	base = insn_read_rm(v, in, in->osize);
+	base = insn_read_rm(v, in, base_size(in));
 	if (!x86_canonical(&v->s, base))
 		GP0(v);
 	v->s.seg[seg].base = base;

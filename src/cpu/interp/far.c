@@ -82,6 +82,8 @@ static void to_code(struct vcpu *v, const struct insn *in, struct target t, uint
 	if (!desc_present(d))
 		interp_raise_err(v, X86_NP, err);
 	far_stack_current(v, &st, 0);
+	if (cpuid_vendor_is_amd(v->cpuid)) /* their processors push by the rules of the mode that is called */
+		far_stack_set_width(&st, seg_is_64bit(v, d));
 	if (call) {
 		far_push(v, &st, in->osize, v->s.seg[SEG_CS].sel);
 		far_push(v, &st, in->osize, interp_next_rip(v));
@@ -362,8 +364,9 @@ static void return_same(struct vcpu *v, const struct far_return *r)
 
 	seg_check_rip(v, r->code, r->rip, 0);
 	code = seg_mark_accessed(v, r->sel, r->code);
-	stack_adjust(v, r->frame + r->release);
+	stack_adjust(v, r->frame);
 	arrive(v, r->sel, code, v->s.cpl, r->rip, v->s.gpr[R_SP]);
+	stack_adjust(v, r->release); /* by the stack of the mode arrived in */
 }
 
 static void insn_ret_far(struct vcpu *v, const struct insn *in)

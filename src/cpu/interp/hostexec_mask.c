@@ -73,9 +73,14 @@ static void describe_evex(const struct decoded *d, const ZydisDecodedOperand *m,
 
 	if (c == ZYDIS_CATEGORY_COMPRESS)
 		out->ac_align = (uint8_t)(m->element_size / 8);
-	if (d->i.avx.mask.reg == ZYDIS_REGISTER_NONE || d->i.avx.mask.reg == ZYDIS_REGISTER_K0 ||
-	    !suppresses_faults(&d->i) || !m->element_size || !m->element_count)
+	if (d->i.avx.mask.reg == ZYDIS_REGISTER_NONE || d->i.avx.mask.reg == ZYDIS_REGISTER_K0)
 		return;
+	if (!suppresses_faults(&d->i) || !m->element_size || !m->element_count) {
+		/* All of it is accessed, but what is masked out of a store stays as it is. */
+		if (out->mem == HX_MEM_WRITE)
+			out->mem = HX_MEM_RMW;
+		return;
+	}
 	out->mask = HX_MASK_K;
 	out->mask_reg = (uint8_t)ZydisRegisterGetId(d->i.avx.mask.reg);
 	out->mask_n = (uint8_t)mask_elements(d, m);
@@ -119,17 +124,18 @@ static uint64_t low_bits(unsigned n)
 /* One bit for each byte of the operand that is accessed. */
 static uint64_t active_bytes(const struct vcpu *v, const struct hx_desc *d)
 {
-	uint64_t k = v->s.fpu.k[d->mask_reg] & low_bits(d->mask_n), bytes = 0;
+	uint64_t k = 0, bytes = 0;
 
-	if (d->mask == HX_MASK_K_PACKED)
-		return low_bits((unsigned)__builtin_popcountll(k) * d->mask_size);
 	if (d->mask == HX_MASK_VECTOR) {
 		const uint8_t *sign = v->s.fpu.zmm[d->mask_reg] + d->mask_size - 1;
 
-		k = 0;
 		for (unsigned i = 0; i < d->mask_n; i++)
 			k |= (uint64_t)(sign[i * d->mask_size] >> 7) << i;
+	} else {
+		k = v->s.fpu.k[d->mask_reg] & low_bits(d->mask_n);
 	}
+	if (d->mask == HX_MASK_K_PACKED)
+		return low_bits((unsigned)__builtin_popcountll(k) * d->mask_size);
 	for (unsigned i = 0; i < d->mask_n; i++)
 		if (k & BIT(i))
 			bytes |= low_bits(d->mask_size) << (i % d->mask_mod) * d->mask_size;
@@ -198,7 +204,7 @@ static void run_selected(struct vcpu *v, const struct insn *in, uint64_t bytes)
 	const struct hx_desc *d = &st->d;
 	enum mmu_access access = d->mem == HX_MEM_READ ? ACCESS_READ : ACCESS_WRITE;
 	unsigned lo = (unsigned)__builtin_ctzll(bytes), hi = 64 - (unsigned)__builtin_clzll(bytes);
-	uint64_t gpa, off = (insn_ea(v, in) + lo) & size_mask(in->asize);
+	uint64_t gpa, off = insn_ea(v, in) + lo; /* which does not wrap at the address size */
 	uint64_t la = interp_linear(v, (enum x86_segreg)in->seg, off, hi - lo, access) - lo;
 	uint8_t *p = NULL;
 

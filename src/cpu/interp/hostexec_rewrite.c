@@ -12,8 +12,8 @@
  * 3. A register operand RSP becomes another low register that the instruction does not use.
  * 4. Outside of 64-bit mode the register-extension bits are ignored by hardware (SDM vol. 2, 2.3.5),
  *    so they are neutralized; W is ignored for general registers; and 16-bit code has 16-bit
- *    operands without a prefix. As the decoder does not say whether operand size matters to an
- *    opcode, the variants (66 toggled, W cleared) are tried in turn.
+ *    operands without a prefix. As the decoder does not say whether operand size and W matter to an
+ *    opcode, the variants (W cleared, W kept, 66 toggled) are tried in turn.
  * 5. The result is decoded, and must be the same mnemonic with the same operands, its memory operand
  *    being exactly [base]. This finds the right variant in 4, and it is what keeps a guest from
  *    making the host execute anything but what was bound: a mistake in 1-4 is #UD, not an escape.
@@ -22,7 +22,7 @@
 
 #include "cpu/interp/hostexec_int.h"
 
-enum { VARIANT_66 = 1, VARIANT_W0 = 2, VARIANTS = 4 };
+enum { VARIANT_W1 = 1, VARIANT_66 = 2, VARIANTS = 4 };
 
 /* Where the parts of the guest's encoding stand. */
 struct parts {
@@ -147,6 +147,8 @@ static unsigned put_prefixes(const struct parts *p, uint8_t *out)
 {
 	const ZydisDecodedInstruction *i = &p->d->i;
 	bool opsize = p->variant & VARIANT_66;
+	/* BSF and BSR may come as TZCNT and LZCNT that the policy hides. */
+	bool scan = i->mnemonic == ZYDIS_MNEMONIC_BSF || i->mnemonic == ZYDIS_MNEMONIC_BSR;
 	uint8_t mandatory = 0;
 	unsigned n = 0;
 
@@ -157,7 +159,7 @@ static unsigned put_prefixes(const struct parts *p, uint8_t *out)
 
 		if (b == 0x66)
 			opsize = !(p->variant & VARIANT_66);
-		if ((b == 0xf2 || b == 0xf3) && i->raw.prefixes[k].type == ZYDIS_PREFIX_TYPE_MANDATORY)
+		if ((b == 0xf2 || b == 0xf3) && !scan && i->raw.prefixes[k].type == ZYDIS_PREFIX_TYPE_MANDATORY)
 			mandatory = b;
 	}
 	if (i->attributes & ZYDIS_ATTRIB_HAS_LOCK)
@@ -186,7 +188,7 @@ static void patch_vex(const struct parts *p, uint8_t *v, const struct hx_desc *d
 		if (evex)
 			v[3] |= 0x08; /* V' */
 	}
-	if ((p->variant & VARIANT_W0) && (evex || vex3))
+	if (!p->long64 && !(p->variant & VARIANT_W1) && (evex || vex3))
 		v[2] &= 0x7f;
 	if (rsp_in(p->d, ZYDIS_OPERAND_ENCODING_NDSNDD))
 		*vvvv = (uint8_t)((*vvvv & ~0x78) | (~d->alias & 0xf) << 3);
@@ -249,6 +251,17 @@ static bool same_register(ZydisRegister guest, ZydisRegister host, const struct 
 	       hx_gpr_number(host) == out->alias;
 }
 
+/*
+ * Outside of 64-bit mode VPCMPESTRI with W set has 64-bit registers (of size 0) for Zydis 4.0; the processor
+ * ignores W there.
+ */
+static ZydisRegister existing_register(const ZydisDecodedOperand *o)
+{
+	if (o->size || ZydisRegisterGetClass(o->reg.value) != ZYDIS_REGCLASS_GPR64)
+		return o->reg.value;
+	return o->reg.value - ZYDIS_REGISTER_RAX + ZYDIS_REGISTER_EAX;
+}
+
 static bool same_operand(const ZydisDecodedOperand *g, const ZydisDecodedOperand *h,
 			 const struct hx_desc *out)
 {
@@ -256,7 +269,7 @@ static bool same_operand(const ZydisDecodedOperand *g, const ZydisDecodedOperand
 		return false;
 	switch (g->type) {
 	case ZYDIS_OPERAND_TYPE_REGISTER:
-		return same_register(g->reg.value, h->reg.value, out);
+		return same_register(existing_register(g), h->reg.value, out);
 	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
 		return g->imm.value.u == h->imm.value.u && !h->imm.is_relative;
 	case ZYDIS_OPERAND_TYPE_MEMORY:

@@ -4,11 +4,12 @@
  *
  * The environment is written and read here because its layout depends on the guest's mode and because
  * FIP, FDP and FOP are the guest's, which the host's own FNSTENV cannot know (SDM vol. 1, figures 8-9 to
- * 8-12). FCS and FDS are kept as processors do that have not deprecated them.
+ * 8-12). FCS and FDS are kept as processors do that have not deprecated them, and stored by the policy.
  */
 #include <string.h>
 
 #include "base/endian.h"
+#include "cpu/cpuid_features.h"
 #include "cpu/interp/hostexec_int.h"
 
 #define FSW_ERRORS  0x003fu /* IE, DE, ZE, OE, UE, PE; the same bits of FCW mask them */
@@ -142,21 +143,22 @@ static unsigned env_size(const struct insn *in)
 static void put_pointers(const struct vcpu *v, uint32_t w[7])
 {
 	const struct x86_fpu *f = &v->s.fpu;
+	bool selectors = !cpuid_feature_on(v->cpuid, FEAT_ZERO_FCS_FDS);
+	uint16_t fop = f->fop & FOP_MASK, fcs = selectors ? f->fcs : 0, fds = selectors ? f->fds : 0;
 	uint32_t fip = (uint32_t)f->fip, fdp = (uint32_t)f->fdp;
-	uint16_t fop = f->fop & FOP_MASK;
 
 	if (x86_real_like(&v->s)) {
-		fip += (uint32_t)f->fcs << 4;
-		fdp += (uint32_t)f->fds << 4;
+		fip += (uint32_t)fcs << 4;
+		fdp += (uint32_t)fds << 4;
 		w[3] = 0xffff0000 | (fip & 0xffff);
 		w[4] = fip >> 16 << 12 | fop;
 		w[5] = 0xffff0000 | (fdp & 0xffff);
 		w[6] = fdp >> 16 << 12;
 	} else {
 		w[3] = fip;
-		w[4] = (uint32_t)fop << 16 | f->fcs;
+		w[4] = (uint32_t)fop << 16 | fcs;
 		w[5] = fdp;
-		w[6] = 0xffff0000 | f->fds;
+		w[6] = 0xffff0000 | fds;
 	}
 }
 
@@ -218,14 +220,13 @@ static void get_env(struct vcpu *v, const struct insn *in, const uint8_t *buf)
 /* Checks that come first, and the linear address of an image of len bytes. */
 static uint64_t env_la(struct vcpu *v, const struct insn *in, unsigned len, enum mmu_access access)
 {
-	uint64_t la;
+	unsigned item = in->osize == 2 ? 2 : 4;
 
 	hx_check(v, HX_X87);
 	if (access == ACCESS_READ) /* FLDENV and FRSTOR wait, FNSTENV and FNSAVE do not */
 		hx_check_pending(v);
-	la = insn_la(v, in, len, access);
-	hx_check_alignment(v, la, in->osize == 2 ? 2 : 4);
-	return la;
+	hx_check_alignment(v, insn_la(v, in, item, access), item);
+	return insn_la(v, in, len, access);
 }
 
 static void insn_fninit(struct vcpu *v, const struct insn *in)

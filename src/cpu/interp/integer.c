@@ -383,12 +383,12 @@ static void nop(struct vcpu *v, const struct insn *in)
 {
 }
 
-/* 0F 0D is a prefetch hint with memory operands only. */
+/* 0F 0D is a prefetch hint with memory operands only; AMD's processors refuse the others. */
 static void bind_nop(struct vcpu *v, struct insn *in, const struct decoded *d)
 {
 	bool hint = d->i.opcode_map == ZYDIS_OPCODE_MAP_0F && d->i.opcode == 0x0d;
 
-	in->fn = hint && !(in->flags & INSN_RM_IS_MEM) ? NULL : nop;
+	in->fn = hint && !(in->flags & INSN_RM_IS_MEM) && cpuid_vendor_is_amd(v->cpuid) ? NULL : nop;
 }
 
 /* F3 90 with REX.B is the XCHG of R8 and the accumulator, which Zydis 4.0 does not know. */

@@ -30,13 +30,18 @@ static bool bitmap_allows(struct vcpu *v, uint16_t port, unsigned size)
 	return !((bits >> (port & 7)) & ((1u << size) - 1));
 }
 
+static void check_permission(struct vcpu *v, uint16_t port, unsigned size)
+{
+	if (x86_v86(&v->s) || (x86_protected(&v->s) && v->s.cpl > bits_of(v->s.rflags, 13, 12)))
+		if (!bitmap_allows(v, port, size))
+			GP0(v);
+}
+
 static void check_io(struct vcpu *v, uint16_t port, unsigned size)
 {
 	uint64_t bits;
 
-	if (x86_v86(&v->s) || (x86_protected(&v->s) && v->s.cpl > bits_of(v->s.rflags, 13, 12)))
-		if (!bitmap_allows(v, port, size))
-			GP0(v);
+	check_permission(v, port, size);
 	bits = debug_io_match(v, port, size);
 	if (bits)
 		interp_debug_trap(v, bits);
@@ -140,7 +145,10 @@ static void io_string(struct vcpu *v, const struct insn *in, void (*once)(struct
 		step_index(v, in, index);
 		return;
 	}
-	for (left = gpr_read(v, R_CX, in->asize); left;) {
+	left = gpr_read(v, R_CX, in->asize);
+	if (!left && cpuid_vendor_is_amd(v->cpuid)) /* AMD's processors check for none, too */
+		check_permission(v, (uint16_t)v->s.gpr[R_DX], io_size(in));
+	while (left) {
 		once(v, in);
 		step_index(v, in, index);
 		gpr_write(v, R_CX, in->asize, --left);

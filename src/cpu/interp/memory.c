@@ -121,7 +121,7 @@ static void mmio_write(struct vcpu *v, uint64_t gpa, const uint8_t *buf, unsigne
 static void piece_read(struct vcpu *v, const struct piece *p, uint8_t *buf)
 {
 	if (p->host)
-		memcpy(buf, p->host, p->len);
+		host_copy(buf, p->host, p->len);
 	else
 		mmio_read(v, p->gpa, buf, p->len);
 }
@@ -129,7 +129,7 @@ static void piece_read(struct vcpu *v, const struct piece *p, uint8_t *buf)
 static void piece_write(struct vcpu *v, const struct piece *p, const uint8_t *buf)
 {
 	if (p->host) {
-		memcpy(p->host, buf, p->len);
+		host_copy(p->host, buf, p->len);
 		ram_note_write(v->ram, p->gpa, p->len);
 	} else if (!p->ignored) {
 		mmio_write(v, p->gpa, buf, p->len);

@@ -8,13 +8,6 @@ static uint64_t wrap(const struct vcpu *v, uint64_t la)
 	return x86_long_mode(&v->s) ? la : (uint32_t)la;
 }
 
-uint32_t desc_limit(uint64_t d)
-{
-	uint32_t limit = (uint32_t)(d & 0xffff) | (uint32_t)((d >> 32) & 0xf0000);
-
-	return (d >> 55) & 1 ? limit << 12 | 0xfff : limit;
-}
-
 bool seg_descriptor_la(const struct vcpu *v, uint16_t sel, unsigned bytes, uint64_t *la)
 {
 	uint32_t off = sel & 0xfff8u, last = off + bytes - 1;
@@ -204,11 +197,16 @@ void seg_check_rip(struct vcpu *v, uint64_t desc, uint64_t rip, uint32_t err)
 
 /* -- Stacks under construction ----------------------------------------------------------------- */
 
+void far_stack_set_width(struct far_stack *st, bool long64)
+{
+	st->width = long64 ? 8 : (st->ss.attr & SEG_DB) ? 4 : 2;
+}
+
 void far_stack_new(struct far_stack *st, const struct x86_seg *ss, uint64_t sp, bool long64, unsigned cpl,
 		   uint32_t err)
 {
 	*st = (struct far_stack){ .ss = *ss, .sp = sp, .check = true, .err = err };
-	st->width = long64 ? 8 : (ss->attr & SEG_DB) ? 4 : 2;
+	far_stack_set_width(st, long64);
 	st->mode = cpl == 3 ? MMU_USER : MMU_KERNEL;
 }
 

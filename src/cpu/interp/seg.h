@@ -4,84 +4,7 @@
 #define DOPPEL_CPU_INTERP_SEG_H
 
 #include "cpu/interp/interp.h"
-
-/* Types of system descriptors, SDM vol. 3, table 3-2. In IA-32e mode only LDT and the three 32/64 ones. */
-enum {
-	SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK_GATE = 5, SYS_INT16 = 6,
-	SYS_TRAP16 = 7, SYS_TSS32 = 9, SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INT32 = 14, SYS_TRAP32 = 15,
-};
-
-#define SEL_MASK 0xfffcu /* a selector without its RPL: an error code's form */
-#define SEL_TI   4u
-#define SEL_RPL(sel) ((sel) & 3u)
-
-/* Fields of a raw descriptor. */
-static inline uint16_t desc_attr(uint64_t d)
-{
-	return (uint16_t)(d >> 40) & 0xf0ff;
-}
-
-static inline unsigned desc_dpl(uint64_t d)
-{
-	return (d >> 45) & 3;
-}
-
-static inline unsigned desc_type(uint64_t d)
-{
-	return (d >> 40) & 0xf;
-}
-
-static inline bool desc_present(uint64_t d)
-{
-	return (d >> 47) & 1;
-}
-
-static inline bool desc_is_system(uint64_t d)
-{
-	return !((d >> 44) & 1);
-}
-
-static inline bool desc_is_code(uint64_t d)
-{
-	return !desc_is_system(d) && (desc_type(d) & SEG_CODE);
-}
-
-static inline bool desc_is_conforming(uint64_t d)
-{
-	return desc_is_code(d) && (desc_type(d) & SEG_CONF);
-}
-
-static inline bool desc_is_writable_data(uint64_t d)
-{
-	return !desc_is_system(d) && !(desc_type(d) & SEG_CODE) && (desc_type(d) & SEG_RW);
-}
-
-static inline bool desc_is_readable(uint64_t d)
-{
-	return !desc_is_system(d) && (!(desc_type(d) & SEG_CODE) || (desc_type(d) & SEG_RW));
-}
-
-static inline bool desc_is_64bit(uint64_t d) /* code with L set */
-{
-	return (d >> 53) & 1;
-}
-
-static inline bool desc_is_big(uint64_t d) /* D/B */
-{
-	return (d >> 54) & 1;
-}
-
-static inline uint32_t desc_base(uint64_t d)
-{
-	return (uint32_t)((d >> 16) & 0xffffff) | (uint32_t)(d >> 56) << 24;
-}
-
-uint32_t desc_limit(uint64_t d); /* in bytes, granularity applied */
-
-static inline bool sel_is_null(uint16_t sel)
-{
-	return !(sel & SEL_MASK);
-}
+#include "x86/desc.h"
 
 /* The linear address of sel's descriptor of `bytes` (8 or 16) bytes; false: outside of its table. */
 bool seg_descriptor_la(const struct vcpu *v, uint16_t sel, unsigned bytes, uint64_t *la);
@@ -157,6 +80,8 @@ struct far_stack {
 void far_stack_current(struct vcpu *v, struct far_stack *st, uint32_t err);
 void far_stack_new(struct far_stack *st, const struct x86_seg *ss, uint64_t sp, bool long64, unsigned cpl,
 		   uint32_t err);
+/* Pushes to come follow the rules of 64-bit mode, or of SS.B. */
+void far_stack_set_width(struct far_stack *st, bool long64);
 void far_push(struct vcpu *v, struct far_stack *st, unsigned size, uint64_t val); /* raises #SS(err) */
 /* Check all items (#PF), then write them. To set RSP and SS is the caller's. */
 void far_stack_commit(struct vcpu *v, const struct far_stack *st);

@@ -89,33 +89,37 @@ static void popa(struct vcpu *v, const struct insn *in)
 	stack_adjust(v, 8 * (int64_t)size);
 }
 
-/* SDM vol. 2, ENTER: imm is the frame's size, imm2 the nesting level. */
+static void store_stack(struct vcpu *v, uint64_t sp, unsigned size, uint64_t val)
+{
+	uint64_t off = sp & size_mask(stack_size(v));
+
+	store_fast(v, interp_linear(v, SEG_SS, off, size, ACCESS_WRITE), size, val);
+}
+
+/*
+ * SDM vol. 2, ENTER: imm is the frame's size, imm2 the nesting level. Memory is written as it goes, as
+ * processors do; registers change when no fault is left: the last is that of a write to the new stack top.
+ */
 static void enter(struct vcpu *v, const struct insn *in)
 {
-	unsigned size = in->osize, ss = stack_size(v), level = in->imm2 & 31;
-	uint64_t old_sp = v->s.gpr[R_SP], frame = (old_sp - size) & size_mask(ss), bp = v->s.gpr[R_BP];
-	uint64_t off = frame, last = (frame - level * size - (uint16_t)in->imm) & size_mask(ss);
-	enum mmu_mode m = v->interp->mmu_mode;
+	unsigned size = in->osize, level = in->imm2 & 31;
+	uint64_t mask = size_mask(stack_size(v)), sp = v->s.gpr[R_SP], bp = v->s.gpr[R_BP];
+	/* On a 16-bit stack the upper half of ESP stays, and goes into the frame pointer. */
+	uint64_t frame = mask == 0xffff ? (sp & ~mask) | ((sp - size) & mask) : (sp - size) & mask;
+	uint64_t last = (frame - level * size - (uint16_t)in->imm) & mask;
 
-	/* Everything that can fault comes first, in its order: pushes, the display between them, the final stack top. */
-	uint64_t display[32];
+	store_stack(v, frame, size, bp);
+	for (unsigned n = 1; n < level; n++) {
+		uint64_t display = (bp - n * size) & mask;
 
-	for (unsigned n = 0; n <= level; n++) {
-		if (n > 0 && n < level)
-			display[n] = load_fast(v, interp_linear(v, SEG_SS, (bp - n * size) & size_mask(ss), size,
-								ACCESS_READ), size);
-		interp_probe(v, interp_linear(v, SEG_SS, (frame - n * size) & size_mask(ss), size, ACCESS_WRITE), size,
-			     ACCESS_WRITE, m);
+		store_stack(v, frame - n * size, size,
+			    load_fast(v, interp_linear(v, SEG_SS, display, size, ACCESS_READ), size));
 	}
-	interp_probe(v, interp_linear(v, SEG_SS, last, size, ACCESS_WRITE), size, ACCESS_WRITE, m);
-
-	store_fast(v, interp_linear(v, SEG_SS, off, size, ACCESS_WRITE), size, bp);
-	for (unsigned n = 1; n <= level; n++) {
-		off = (frame - n * size) & size_mask(ss);
-		store_fast(v, interp_linear(v, SEG_SS, off, size, ACCESS_WRITE), size, n < level ? display[n] : frame);
-	}
-	gpr_write(v, R_BP, size == 2 && ss == 2 ? 2 : size, frame);
-	stack_adjust(v, (int64_t)(last - old_sp));
+	if (level)
+		store_stack(v, frame - level * size, size, frame);
+	interp_probe(v, interp_linear(v, SEG_SS, last, size, ACCESS_WRITE), size, ACCESS_WRITE, v->interp->mmu_mode);
+	gpr_write(v, R_BP, size, frame);
+	stack_adjust(v, (int64_t)(last - sp));
 }
 
 static void leave(struct vcpu *v, const struct insn *in)

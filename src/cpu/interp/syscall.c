@@ -98,8 +98,8 @@ void insn_sysexit(struct vcpu *v, const struct insn *in)
 	uint64_t rsp = v->s.gpr[R_CX], rip = v->s.gpr[R_DX];
 	bool to64 = in->osize == 8;
 
-	check_sysenter(v);
 	require_cpl0(v);
+	check_sysenter(v);
 	if (to64 && (!x86_canonical(&v->s, rsp) || !x86_canonical(&v->s, rip)))
 		GP0(v);
 	v->s.gpr[R_SP] = to64 ? rsp : (uint32_t)rsp;

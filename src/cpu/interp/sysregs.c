@@ -74,12 +74,12 @@ static void insn_mov_to_cr(struct vcpu *v, const struct insn *in)
 	set_cr(v, in->reg, insn_read_rm(v, in, in->osize));
 }
 
-/* #UD of DR4 and DR5 comes before the privilege check (SDM vol. 2, MOV DR), the GD trap after it. */
+/* The privilege check comes before the #UD of DR4 and DR5, as on AMD's processors; the GD trap after both. */
 static void check_dr(struct vcpu *v, unsigned n)
 {
+	require_cpl0(v);
 	if (n > 7 || ((n == 4 || n == 5) && (v->s.cr4 & CR4_DE)))
 		interp_raise(v, X86_UD);
-	require_cpl0(v);
 }
 
 static void insn_mov_from_dr(struct vcpu *v, const struct insn *in)

@@ -255,12 +255,23 @@ static void insn_rdpmc(struct vcpu *v, const struct insn *in)
 	GP0(v);
 }
 
+/*
+ * VMCALL and VMMCALL, whichever the CPU's vendor has: CPUID names KVM, whose guests may try its hypercalls.
+ * There are none: the answer is that of KVM to an unknown one (Linux, Documentation/virt/kvm/x86/hypercalls.rst).
+ */
+static void insn_hypercall(struct vcpu *v, const struct insn *in)
+{
+	enum { KVM_EPERM = 1, KVM_ENOSYS = 1000 };
+
+	gpr_write(v, R_AX, x86_64bit(&v->s) ? 8 : 4, (uint64_t)(v->s.cpl ? -KVM_EPERM : -KVM_ENOSYS));
+}
+
 #define UD(m) { ZYDIS_MNEMONIC_##m, insn_ud, NULL }
 
 const struct insn_def insns_system[] = {
-	{ ZYDIS_MNEMONIC_NOP, insn_nop, NULL },
-	{ ZYDIS_MNEMONIC_PAUSE, insn_nop, NULL },
 	{ ZYDIS_MNEMONIC_SERIALIZE, insn_nop, NULL },
+	{ ZYDIS_MNEMONIC_VMCALL, insn_hypercall, NULL },
+	{ ZYDIS_MNEMONIC_VMMCALL, insn_hypercall, NULL },
 	{ ZYDIS_MNEMONIC_INVD, insn_privileged_nop, NULL },
 	{ ZYDIS_MNEMONIC_WBINVD, insn_privileged_nop, NULL },
 	{ ZYDIS_MNEMONIC_CLI, insn_cli, NULL },
@@ -301,9 +312,9 @@ const struct insn_def insns_system[] = {
 	/* What is not there for a guest, whatever the host has. */
 	UD(UD0), UD(UD1), UD(UD2), UD(RSM), UD(GETSEC),
 	UD(MONITOR), UD(MWAIT), UD(MONITORX), UD(MWAITX), UD(UMONITOR), UD(UMWAIT), UD(TPAUSE),
-	UD(VMCALL), UD(VMLAUNCH), UD(VMRESUME), UD(VMXOFF), UD(VMXON), UD(VMFUNC), UD(VMCLEAR), UD(VMPTRLD),
+	UD(VMLAUNCH), UD(VMRESUME), UD(VMXOFF), UD(VMXON), UD(VMFUNC), UD(VMCLEAR), UD(VMPTRLD),
 	UD(VMPTRST), UD(VMREAD), UD(VMWRITE), UD(INVEPT), UD(INVVPID),
-	UD(VMMCALL), UD(VMRUN), UD(VMLOAD), UD(VMSAVE), UD(STGI), UD(CLGI), UD(SKINIT), UD(INVLPGA), UD(INVLPGB),
+	UD(VMRUN), UD(VMLOAD), UD(VMSAVE), UD(STGI), UD(CLGI), UD(SKINIT), UD(INVLPGA), UD(INVLPGB),
 	UD(TLBSYNC), UD(PSMASH), UD(PVALIDATE), UD(RMPADJUST), UD(RMPUPDATE),
 	UD(ENCLS), UD(ENCLU), UD(ENCLV), UD(PCONFIG), UD(RDPRU), UD(ENQCMD), UD(ENQCMDS), UD(HRESET),
 	UD(CLUI), UD(STUI), UD(TESTUI), UD(UIRET), UD(SENDUIPI),

@@ -247,18 +247,22 @@ static void load_mxcsr_checked(struct vcpu *v, const struct image *m)
 		GP0(v);
 }
 
+/* The alignment counts after the limit (or canonicality) of the first byte and before the others', as on AMD's. */
+static uint64_t aligned_la(struct vcpu *v, const struct insn *in, unsigned align, unsigned size,
+			   enum mmu_access access)
+{
+	if (insn_la(v, in, 1, access) % align)
+		GP0(v);
+	return insn_la(v, in, size, access);
+}
+
 /* -- FXSAVE and FXRSTOR (SDM vol. 1, 10.5) --------------------------------------------------------------- */
 
 static uint64_t fxsave_operand(struct vcpu *v, const struct insn *in, enum mmu_access access)
 {
-	uint64_t la;
-
 	if (v->s.cr0 & (CR0_EM | CR0_TS))
 		interp_raise(v, X86_NM);
-	la = insn_la(v, in, FXSAVE_SIZE, access);
-	if (la % FXSAVE_ALIGN)
-		GP0(v);
-	return la;
+	return aligned_la(v, in, FXSAVE_ALIGN, FXSAVE_SIZE, access);
 }
 
 /* AMD's EFER.FFXSR: ring 0 in 64-bit mode leaves the XMM registers out. */
@@ -272,6 +276,7 @@ static void op_fxsave(struct vcpu *v, const struct insn *in)
 	uint64_t la = fxsave_operand(v, in, ACCESS_WRITE);
 	struct image m;
 
+	interp_probe(v, la, FXSAVE_SIZE, ACCESS_WRITE, interp_mmu_mode(v)); /* with what is not written */
 	image_init(&m);
 	put_x87(v, &m, in->mnemonic == ZYDIS_MNEMONIC_FXSAVE64);
 	put_mxcsr(v, &m);
@@ -309,15 +314,6 @@ static uint64_t xsave_checks(struct vcpu *v, bool supervisor)
 	return mask & (v->s.xcr0 | (supervisor ? v->s.xss : 0));
 }
 
-static uint64_t xsave_operand(struct vcpu *v, const struct insn *in, unsigned size, enum mmu_access access)
-{
-	uint64_t la = insn_la(v, in, size, access);
-
-	if (la % XSAVE_ALIGN)
-		GP0(v);
-	return la;
-}
-
 /* The components of `save` into the image; MXCSR is the caller's. */
 static void put_components(struct vcpu *v, struct image *m, uint64_t save, uint64_t comp_bv, bool rexw)
 {
@@ -334,7 +330,7 @@ static void put_components(struct vcpu *v, struct image *m, uint64_t save, uint6
 static void xsave_standard(struct vcpu *v, const struct insn *in, bool optimize, bool rexw)
 {
 	uint64_t rfbm = xsave_checks(v, false), used = in_use(v), old;
-	uint64_t la = xsave_operand(v, in, cpuid_xsave_size(v->cpuid, rfbm, false), ACCESS_WRITE);
+	uint64_t la = aligned_la(v, in, XSAVE_ALIGN, cpuid_xsave_size(v->cpuid, rfbm, false), ACCESS_WRITE);
 	struct image m;
 
 	image_init(&m);
@@ -351,7 +347,7 @@ static void xsave_standard(struct vcpu *v, const struct insn *in, bool optimize,
 static void xsave_compacted(struct vcpu *v, const struct insn *in, bool supervisor, bool rexw)
 {
 	uint64_t rfbm = xsave_checks(v, supervisor), used = in_use(v), comp_bv = rfbm | XCOMP_COMPACTED;
-	uint64_t la = xsave_operand(v, in, cpuid_xsave_size(v->cpuid, rfbm, true), ACCESS_WRITE);
+	uint64_t la = aligned_la(v, in, XSAVE_ALIGN, cpuid_xsave_size(v->cpuid, rfbm, true), ACCESS_WRITE);
 	struct image m;
 	uint8_t *header;
 
@@ -447,7 +443,7 @@ static void xrstor_load(struct vcpu *v, struct image *m, uint64_t la, uint64_t l
 static void xrstor(struct vcpu *v, const struct insn *in, bool supervisor, bool rexw)
 {
 	uint64_t rfbm = xsave_checks(v, supervisor), comp_bv, load;
-	uint64_t la = xsave_operand(v, in, OFF_EXTENDED, ACCESS_READ);
+	uint64_t la = aligned_la(v, in, XSAVE_ALIGN, OFF_EXTENDED, ACCESS_READ);
 	struct image m;
 	bool compacted, mxcsr;
 

@@ -9,6 +9,7 @@
 struct compare {
 	const struct catalog *catalog;
 	bool strict; /* undefined flags too */
+	bool dead_flags; /* the engine does not keep flags that a faulting instruction would have written (cpu/bt/access.c) */
 };
 
 /* Whether they agree in all that is defined; if not and why is not NULL, a line for each difference is added. */

@@ -25,6 +25,7 @@ static const struct {
 	{ ZYDIS_MNEMONIC_VMCALL, "a host below ours may answer" },
 	{ ZYDIS_MNEMONIC_VMMCALL, "a host below ours may answer" },
 	{ ZYDIS_MNEMONIC_TDCALL, "a host below ours may answer" },
+	{ ZYDIS_MNEMONIC_CLZERO, "hidden from guests" },
 	{ ZYDIS_MNEMONIC_MONITORX, "hidden from guests" },
 	{ ZYDIS_MNEMONIC_MWAITX, "hidden from guests" },
 	{ ZYDIS_MNEMONIC_UMONITOR, "hidden from guests" },

@@ -187,10 +187,13 @@ int subject_new(struct subject **out, const char *engine, const char *cpu, struc
 		rc = cpuid_policy_init(&s->cpuid, cpu, 1, clock_tsc_hz(s->group.clock), e);
 	if (!rc)
 		rc = vcpu_new(&s->v, &s->group, 0, ops, e);
+	s->group.v = &s->v;
+	s->group.n = rc ? 0 : 1;
 	if (rc) {
 		subject_free(s);
 		return rc;
 	}
+	ram_set_listener(s->group.ram, vcpu_group_code_changed, &s->group);
 	make_page_tables(s);
 	make_descriptor_tables(s);
 	make_start_state(s);
@@ -295,16 +298,18 @@ static void on_alarm(int sig)
 	struct vcpu *v = watch.v;
 
 	if (v && watch.runs == watch.seen)
-		atomic_fetch_or(&v->work, (uint32_t)WORK_EXIT);
+		vcpu_raise(v, WORK_EXIT);
 	watch.seen = watch.runs;
 }
 
 static void watch_over(struct vcpu *v)
 {
+	/* On the engine's signal stack, if it has one: RSP may be the guest's. */
+	const struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART };
 	const struct itimerval every = { { 1, 0 }, { 1, 0 } };
 
 	watch.v = v;
-	signal(SIGALRM, on_alarm);
+	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &every, NULL);
 }
 

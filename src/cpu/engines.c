@@ -6,7 +6,7 @@
 #include "cpu/bt/bt.h"
 #include "cpu/engines.h"
 
-/* Best first. */
+/* The first is what "auto" takes. */
 static const struct engine_ops *const engines[] = {
 	&interp_engine,
 	&bt_engine,
@@ -20,7 +20,7 @@ const struct engine_ops *engine_at(unsigned i)
 const struct engine_ops *engine_choose(const char **why)
 {
 	if (why)
-		*why = "the only engine of this version; it needs nothing of the host";
+		*why = "it runs everything and needs nothing of the host; others are to be asked for";
 	return engines[0];
 }
 

@@ -7,7 +7,7 @@
 #include "base/strbuf.h"
 #include "cpu/engine.h"
 
-/* The i-th engine in order of preference, best first; NULL behind the last. */
+/* The i-th engine; NULL behind the last. The first is what "auto" takes. */
 const struct engine_ops *engine_at(unsigned i);
 
 /* Find by name; "auto" is engine_choose(). -EINVAL with a message that lists the names. */

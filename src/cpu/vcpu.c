@@ -58,6 +58,15 @@ void vcpu_group_memory_changed(void *opaque)
 	}
 }
 
+void vcpu_group_code_changed(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct vcpu_group *g = opaque;
+
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->v[i] && g->v[i]->engine->code_changed)
+			g->v[i]->engine->code_changed(g->v[i], gpa, len);
+}
+
 /* SDM vol. 3, 8.4.4.1: real mode at the start of the vector's page. */
 static void start_by_sipi(struct vcpu *v)
 {

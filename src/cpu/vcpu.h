@@ -91,6 +91,8 @@ void vcpu_raise(struct vcpu *v, uint32_t work);
 
 /* A listener for space_set_listener(): every vCPU of the group (opaque) drops its cached translations. */
 void vcpu_group_memory_changed(void *opaque);
+/* A listener for ram_set_listener(): the group's (opaque) engines hear that code of theirs was written. */
+void vcpu_group_code_changed(void *opaque, uint64_t gpa, uint64_t len);
 
 /* The kick callback for this vCPU's interrupt controller. */
 struct cpu_kick vcpu_kick(struct vcpu *v);

@@ -135,7 +135,8 @@ static void sweep_mode(struct tlb *t, unsigned mode, const struct victim *v)
 
 static void sweep(struct tlb *t, const struct victim *v)
 {
-	memset(t->large, 0, sizeof(t->large));
+	for (unsigned i = 0; i < ARRAY_SIZE(t->large); i++)
+		t->large[i] = 0;
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		sweep_mode(t, m, v);
 }
@@ -145,6 +146,7 @@ void tlb_flush_all(struct tlb *t)
 	const struct victim v = { .pcid = ANY_PCID, .global = true };
 
 	t->stats.flushes++;
+	t->log.all++;
 	sweep(t, &v);
 }
 
@@ -153,6 +155,7 @@ void tlb_flush_nonglobal(struct tlb *t, uint64_t pcid)
 	const struct victim v = { .pcid = pcid };
 
 	t->stats.flushes++;
+	t->log.nonglobal++;
 	sweep(t, &v);
 }
 
@@ -161,12 +164,14 @@ void tlb_flush_all_nonglobal(struct tlb *t)
 	const struct victim v = { .pcid = ANY_PCID };
 
 	t->stats.flushes++;
+	t->log.nonglobal++;
 	sweep(t, &v);
 }
 
 static void flush_page(struct tlb *t, const struct victim *v)
 {
 	t->stats.page_flushes++;
+	t->log.page[t->log.pages++ % TLB_LOG_PAGES] = v->la;
 	if (filter_may_have(t, v->la)) {
 		sweep(t, v);
 		return;

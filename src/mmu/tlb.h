@@ -16,6 +16,8 @@
  */
 #define TLB_INVALID 0x8000000000000000ull
 
+#define TLB_LOG_PAGES 32
+
 struct tlb_entry {
 	uint64_t tag[3]; /* enum mmu_access */
 	uintptr_t addend;
@@ -35,6 +37,11 @@ struct tlb {
 	struct {
 		uint64_t fills, flushes, page_flushes;
 	} stats;
+	/* What has been flushed so far, for those who keep translations of their own beside these. */
+	struct tlb_log {
+		uint64_t all, nonglobal, pages; /* how often */
+		uint64_t page[TLB_LOG_PAGES];   /* addresses of the last page flushes, a ring */
+	} log;
 };
 
 static inline struct tlb_entry *tlb_slot(struct tlb *t, enum mmu_mode mode, uint64_t la)

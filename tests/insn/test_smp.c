@@ -95,6 +95,7 @@ static int setup(void **state)
 	d->mem = space_new("memory", 52);
 	d->pio = space_new("ports", 16);
 	assert_int_equal(space_add_ram(d->mem, NULL, "ram", 0, RAM_SIZE, d->ram, false), 0);
+	ram_set_listener(d->ram, vcpu_group_code_changed, &d->group);
 	d->group = (struct vcpu_group){ .v = d->v, .n = 2, .mem = d->mem, .pio = d->pio, .ram = d->ram,
 					.clock = d->clock, .cpuid = &d->cpuid };
 	make_tables(d);

@@ -19,21 +19,33 @@
 /* -- Software TLB and jump caches that translated code reads ------------------------------------ */
 
 #define BT_TLB_ENTRIES 65536 /* indexed by linear address bits 12-27 */
-#define BT_JC_ENTRIES  65536 /* indexed by the low 16 bits of the target */
+#define BT_JC_ENTRIES  65536 /* indexed by bt_jc_index() */
+
+/* Bits 16-31 tell apart what is a multiple of 64 KiB away; the targets in one page are neighbours. */
+static inline unsigned bt_jc_index(uint64_t target)
+{
+	return (target + (target >> 16)) & (BT_JC_ENTRIES - 1);
+}
 
 /*
  * tag[write][i] is the linear page whose accesses of that kind need no walk, host[i] the host address of
- * its first byte. bt_no_tag(i) matches no address that has index i: not its own index bits; and
- * nothing wraps around the end of the address space when it is subtracted.
+ * its first byte. bt_no_tag(i) matches no address that has index i: the page has another index, and is
+ * not the one behind i's either, into which an access may cross.
  */
 struct bt_tlb {
 	uint64_t tag[2][BT_TLB_ENTRIES];
 	uint64_t host[BT_TLB_ENTRIES];
+	uint8_t state[BT_TLB_ENTRIES]; /* enum bt_slot_state; C only */
+};
+
+enum bt_slot_state {
+	SLOT_LISTED = 1, /* is in the journal */
+	SLOT_GLOBAL = 2, /* a global page's: survives CR3 loads */
 };
 
 static inline uint64_t bt_no_tag(unsigned i)
 {
-	return i == 0 || i == BT_TLB_ENTRIES - 1 ? 0x1000 : 0;
+	return i == 0 || i == BT_TLB_ENTRIES - 1 ? BT_TLB_ENTRIES / 2 * PAGE_SIZE : 0;
 }
 
 /* -- Sites: what an exit from translated code is about --------------------------------------------- */
@@ -43,6 +55,7 @@ enum bt_site_kind {
 	SITE_INDIRECT,   /* go on at T0 */
 	SITE_POLL,       /* block entry: something is pending, or the block is stale */
 	SITE_TLB,        /* the access of the instruction at rip missed */
+	SITE_SYSTEM,     /* a helper of system.c executes the instruction at rip */
 	SITE_INTERP,     /* the reference engine executes the instruction at rip */
 	SITE_INTERP_FPU, /* the same, and it touches x87, vector or mask state */
 };
@@ -50,12 +63,13 @@ enum bt_site_kind {
 /* Stands in code memory behind the stub that refers to it. */
 struct bt_site {
 	uint64_t rip;
-	uint32_t retry;  /* host code of the instruction: where a filled TLB miss goes on */
+	uint32_t retry;  /* host code of the instruction: where a filled TLB miss goes on; SITE_SYSTEM: behind it */
 	uint32_t patch;  /* address of the 32-bit displacement that jumps to the stub; 0: not chainable */
 	uint8_t kind;
 	uint8_t size;    /* of the access */
 	uint8_t write;
 	uint8_t sub;     /* T0 holds la - tag; else la ^ tag */
+	uint8_t op, len, reg; /* SITE_SYSTEM: enum bt_system_op, length, and what the operation says */
 };
 
 /* -- Blocks -------------------------------------------------------------------------------------------- */
@@ -69,10 +83,18 @@ struct bt_mode {
 	uint8_t zero;
 };
 
+static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
+{
+	return a.mmu == b.mmu && a.fpu == b.fpu && a.tsc_native == b.tsc_native;
+}
+
 struct bt_block {
 	uint64_t la, gpa;
+	uint64_t gpa2;      /* of the page that its one instruction reaches into, or BT_NO_PAGE: needs no second page */
+	struct bt_block *whole; /* not a block of its own, but the entry of that block for its second page */
 	struct bt_mode mode;
 	uint32_t version;   /* of the page, from before its bytes were read */
+	uint32_t version2;
 	uint32_t entry;     /* host code, normal and indirect entry: addresses below 4 GiB */
 	uint32_t ientry;
 	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
@@ -86,18 +108,27 @@ struct bt_block {
 /* Host code start of each guest instruction, for faults of the host inside a block. */
 struct bt_map {
 	uint32_t host;
-	uint32_t rip_off;   /* from the block's la */
-	uint8_t fpu;
+	uint16_t rip_off;   /* from the block's la */
+	bool fpu;
+	int32_t rsp;        /* what an indirect branch has added to RSP before it leaves */
 };
 
-#define BT_HASH_SIZE 16384
+#define BT_NO_PAGE       UINT64_MAX
+#define BT_UNMAPPED_PAGE (UINT64_MAX - 1) /* gpa2: it cannot be fetched; the reference raises the fault */
+#define BT_MAX_INSN_LEN  15
+
+#define BT_HASH_SIZE 65536
 
 struct translation;
 
+/* The places of a table that are not empty, mode << 16 | index: a flush costs what was used. */
 struct bt_journal {
-	uint32_t *item;
-	unsigned n, cap;
+	uint32_t item[MMU_MODES * 65536];
+	unsigned n;
 };
+
+/* Pages whose code was written, for bt_drop_stale(): slots hold index << 32 | page number. */
+#define BT_WRITTEN_RING 64
 
 /* -- The context ------------------------------------------------------------------------------------------ */
 
@@ -107,6 +138,7 @@ struct bt {
 	uint64_t r10, r11;       /* homes of the stolen registers */
 	uint64_t rcx;            /* RCX while a check borrows it */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
+	uint32_t branch;         /* host code of the indirect branch on its way */
 	uint64_t seg_base[2];    /* FS, GS */
 	uint64_t page_bits;      /* ~0xfff, for PEXT */
 	uint64_t exit_site;      /* address of the struct bt_site, or of fault_site */
@@ -128,7 +160,8 @@ struct bt {
 	/* C only from here on. */
 	struct vcpu *v;
 	unsigned xs_offset[8];   /* of XSAVE components in the image, by number */
-	bool fpu_in_image;       /* the live copy; else v->s.fpu */
+	bool fpu_live;           /* the guest's FPU state is in the host's registers, */
+	bool fpu_in_image;       /* or in the image; else in v->s.fpu */
 	uint8_t *code_rw, *code_rx;
 	uint32_t code_size, code_used, code_base_used; /* the first bytes are the common stubs */
 	uint32_t exit_stub, miss_stub;
@@ -139,7 +172,19 @@ struct bt {
 	struct bt_block *hash[BT_HASH_SIZE];
 	struct bt_block *page[BT_HASH_SIZE];
 	struct bt_journal tlb_journal, jc_journal;
-	uint64_t tlb_seen, cr3_seen; /* v->tlb's flush counters and CR3 when our tables were last right */
+	struct bt_mode jc_mode[MMU_MODES]; /* of the blocks that the jump caches lead to */
+	uint8_t jc_state[MMU_MODES][BT_JC_ENTRIES]; /* enum bt_slot_state */
+	uint64_t jc_pages[BT_JC_ENTRIES / 64]; /* bit (page & 0xffff): the jump caches may know code there */
+	uint64_t large[16];      /* filter of large pages in the TLB, as in mmu/tlb.c */
+	uint64_t all_seen, nonglobal_seen, pages_seen; /* of v->tlb->log, and CR3, when our tables were last right */
+	uint64_t cr3_seen;
+	_Atomic uint64_t written[BT_WRITTEN_RING];
+	_Atomic uint32_t written_head;
+	uint32_t written_tail;
+	_Atomic bool written_many; /* more than the ring can tell */
+	uint64_t shadow_rip;     /* the boundary behind an STI that had an effect, or BT_NO_SHADOW */
+	uint32_t retried;        /* where a filled miss went on last, and how often in a row it was there */
+	unsigned retries;
 	_Atomic bool in_code;    /* between bt_enter's call and return */
 	_Atomic bool drop_writes; /* a page has become code: forget write tags */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
@@ -148,35 +193,53 @@ struct bt {
 	stack_t altstack;
 };
 
-/* entry.c: run translated code at host address `code` until it exits. */
+#define BT_NO_SHADOW 0x8000000000000000ull /* not a canonical address */
+
+/*
+ * entry.c: run translated code at host address `code` until it exits. The guest's FPU state is in the host's
+ * registers before and after; C code that may touch vector registers needs bt_fpu_park() first.
+ */
 void bt_enter(struct bt *bt, uint32_t code);
 void bt_exit(void); /* where exits land: jumped to from translated code, never called */
+void bt_fpu_park(struct bt *bt);   /* put the guest's FPU state away if it is in the registers */
+void bt_fpu_resume(struct bt *bt); /* and back */
 
 /* cache.c: code memory and blocks. */
 int bt_cache_init(struct bt *bt, struct err *e);
 void bt_cache_release(struct bt *bt);
 void bt_cache_flush(struct bt *bt);               /* everything; not from within a block's translation */
 bool bt_cache_has_room(const struct bt *bt);      /* for one more block of the largest size */
-struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
+/* gpa2: the page behind, or BT_UNMAPPED_PAGE; only looked at if the block's one instruction crosses into it. */
+struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode);
 struct bt_block *bt_block_new(struct bt *bt);     /* zeroed; room was checked */
 void bt_block_publish(struct bt *bt, struct bt_block *b);
-void bt_drop_stale(struct bt *bt);                /* blocks of pages whose version has moved */
+void bt_note_written(struct bt *bt, uint64_t gpa, uint64_t len); /* code there was written; any thread */
+void bt_drop_stale(struct bt *bt);                /* blocks of noted pages whose version has moved */
 struct bt_block *bt_block_at(struct bt *bt, uint32_t host); /* the block whose code contains host */
+const struct bt_map *bt_map_at(struct bt *bt, uint32_t host);   /* its instruction; NULL: not in a block */
 bool bt_site_touches_fpu(struct bt *bt, const struct bt_site *site); /* the instruction that a miss belongs to */
 static inline void *bt_rw(const struct bt *bt, uint32_t host)
 {
 	return bt->code_rw + (host - (uint32_t)(uintptr_t)bt->code_rx);
 }
 
-/* translate.c: the block at la, whose page is gpa's; never NULL. */
-struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
+/* translate.c: the block at la, whose page is gpa's and the page behind it gpa2; never NULL. */
+struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode);
 void bt_emit_common(struct bt *bt); /* the common stubs, at the start of code memory */
+
+/* flow.c: RIP is non-canonical after an indirect branch: state as before the branch, which faults itself. */
+void bt_undo_branch(struct bt *bt);
 
 /* tlb.c */
 void bt_tlb_flush(struct bt *bt); /* all translations and jump caches */
+void bt_tlb_catch_up(struct bt *bt); /* with what the guest has flushed since the last time */
 void bt_tlb_drop_writes(struct bt *bt);
-bool bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write); /* false: the reference has to do it */
-void bt_jc_set(struct bt *bt, const struct bt_block *b);
+enum mmu_mode bt_mmu_mode(const struct vcpu *v);
+/* Enter the page of an access if it is RAM and may be accessed so; false: the reference has to do it. */
+bool bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
+/* Host address of [la, la + size) for an access by general-regs-only C code; NULL: the reference has to do it. */
+void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
+void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global);
 void bt_jc_clear(struct bt *bt);
 /* Listener for pages that become code (mem/ram.h); group is the struct vcpu_group. */
 void bt_page_becomes_code(void *group, uint64_t gpa);
@@ -190,6 +253,7 @@ void bt_fpu_to_image(struct bt *bt);
 int bt_fault_init(struct bt *bt, struct err *e);
 void bt_fault_thread(struct bt *bt); /* on the vCPU's thread, before it first enters code */
 void bt_fault_release(struct bt *bt);
+void bt_catch_signals(void);         /* (again, if somebody else has taken them: a test framework) */
 
 extern const struct engine_ops bt_engine;
 

@@ -10,18 +10,13 @@
 #include "cpu/bt/insn.h"
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
-#define BLOCK_MAX_CODE (BT_MAX_INSNS * 160u + BT_MAX_STUBS * 64u)
+#define BLOCK_MAX_CODE (BT_MAX_INSNS * 256u + BT_MAX_STUBS * 64u)
 #define MAX_BLOCKS     (TUNE_BT_CODE_SIZE / 256)
 #define MAX_MAP        (TUNE_BT_CODE_SIZE / 32)
 
 static unsigned hash_of(uint64_t key)
 {
-	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> 50) & (BT_HASH_SIZE - 1);
-}
-
-static bool same_mode(struct bt_mode a, struct bt_mode b)
-{
-	return !memcmp(&a, &b, sizeof(a));
+	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> 48) & (BT_HASH_SIZE - 1);
 }
 
 /* -- Memory ------------------------------------------------------------------------------------------------ */
@@ -79,7 +74,7 @@ void bt_cache_release(struct bt *bt)
 
 bool bt_cache_has_room(const struct bt *bt)
 {
-	return bt->code_used + BLOCK_MAX_CODE <= bt->code_size && bt->n_blocks < MAX_BLOCKS &&
+	return bt->code_used + BLOCK_MAX_CODE <= bt->code_size && bt->n_blocks + 1 < MAX_BLOCKS &&
 	       bt->n_map + BT_MAX_INSNS <= MAX_MAP;
 }
 
@@ -101,6 +96,20 @@ struct bt_block *bt_block_new(struct bt *bt)
 	return b;
 }
 
+static void publish_second_page(struct bt *bt, struct bt_block *b)
+{
+	struct bt_block *second = bt_block_new(bt);
+	unsigned p = hash_of(b->gpa2 >> PAGE_SHIFT);
+
+	second->gpa = b->gpa2;
+	second->version = b->version2;
+	second->whole = b;
+	second->end = b->end; /* keeps the pool in order, for bt_block_at() */
+	second->ientry = b->ientry;
+	second->page_next = bt->page[p];
+	bt->page[p] = second;
+}
+
 void bt_block_publish(struct bt *bt, struct bt_block *b)
 {
 	unsigned h = hash_of(b->la), p = hash_of(b->gpa >> PAGE_SHIFT);
@@ -110,15 +119,27 @@ void bt_block_publish(struct bt *bt, struct bt_block *b)
 	bt->hash[h] = b;
 	b->page_next = bt->page[p];
 	bt->page[p] = b;
+	if (b->gpa2 < BT_UNMAPPED_PAGE)
+		publish_second_page(bt, b);
 }
 
-struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode)
+static uint32_t page_version(const struct bt *bt, uint64_t gpa)
 {
-	uint32_t version = atomic_load(&bt->v->ram->version[gpa >> PAGE_SHIFT]);
+	return atomic_load(&bt->v->ram->version[gpa >> PAGE_SHIFT]);
+}
 
-	for (struct bt_block *b = bt->hash[hash_of(la)]; b; b = b->hash_next)
-		if (b->la == la && b->gpa == gpa && b->valid && b->version == version && same_mode(b->mode, mode))
+struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
+{
+	uint32_t version = page_version(bt, gpa);
+
+	for (struct bt_block *b = bt->hash[hash_of(la)]; b; b = b->hash_next) {
+		if (b->la != la || b->gpa != gpa || !b->valid || b->version != version || !bt_same_mode(b->mode, mode))
+			continue;
+		if (b->gpa2 == BT_NO_PAGE)
 			return b;
+		if (b->gpa2 == gpa2 && (gpa2 == BT_UNMAPPED_PAGE || b->version2 == page_version(bt, gpa2)))
+			return b;
+	}
 	return NULL;
 }
 
@@ -142,21 +163,57 @@ static void unhash(struct bt *bt, struct bt_block *b)
 		*p = b->hash_next;
 }
 
-void bt_drop_stale(struct bt *bt)
+static void drop_stale_in(struct bt *bt, unsigned h)
 {
-	for (unsigned h = 0; h < BT_HASH_SIZE; h++) {
-		struct bt_block **p = &bt->page[h], *b;
+	struct bt_block **p = &bt->page[h], *b;
 
-		while ((b = *p)) {
-			if (b->version == atomic_load(&bt->v->ram->version[b->gpa >> PAGE_SHIFT])) {
-				p = &b->page_next;
-				continue;
-			}
-			*p = b->page_next;
+	while ((b = *p)) {
+		if (b->version == page_version(bt, b->gpa)) {
+			p = &b->page_next;
+			continue;
+		}
+		*p = b->page_next;
+		if (b->whole)
+			b = b->whole;
+		if (b->valid) {
 			unhash(bt, b);
 			drop(bt, b);
 		}
 	}
+}
+
+void bt_note_written(struct bt *bt, uint64_t gpa, uint64_t len)
+{
+	uint64_t first = gpa >> PAGE_SHIFT, last = (gpa + len - 1) >> PAGE_SHIFT;
+
+	if (last - first >= BT_WRITTEN_RING) {
+		atomic_store(&bt->written_many, true);
+		return;
+	}
+	for (uint64_t p = first; p <= last; p++) {
+		uint32_t i = atomic_fetch_add(&bt->written_head, 1);
+
+		atomic_store(&bt->written[i % BT_WRITTEN_RING], (uint64_t)i << 32 | (uint32_t)p);
+	}
+}
+
+/* A slot of the ring that is not there yet, or not any more, is as good as all pages. */
+void bt_drop_stale(struct bt *bt)
+{
+	uint32_t head = atomic_load(&bt->written_head);
+	bool all = atomic_exchange(&bt->written_many, false);
+
+	for (uint32_t i = bt->written_tail; i != head && !all; i++) {
+		uint64_t slot = atomic_load(&bt->written[i % BT_WRITTEN_RING]);
+
+		if (slot >> 32 == i)
+			drop_stale_in(bt, hash_of((uint32_t)slot));
+		else
+			all = true;
+	}
+	bt->written_tail = head;
+	for (unsigned h = 0; h < BT_HASH_SIZE && all; h++)
+		drop_stale_in(bt, h);
 }
 
 struct bt_block *bt_block_at(struct bt *bt, uint32_t host)
@@ -175,14 +232,21 @@ struct bt_block *bt_block_at(struct bt *bt, uint32_t host)
 	return lo < bt->n_blocks && host >= bt->block[lo].ientry ? &bt->block[lo] : NULL;
 }
 
-bool bt_site_touches_fpu(struct bt *bt, const struct bt_site *site)
+const struct bt_map *bt_map_at(struct bt *bt, uint32_t host)
 {
-	const struct bt_block *b = bt_block_at(bt, site->retry);
+	const struct bt_block *b = bt_block_at(bt, host);
 	unsigned n;
 
 	if (!b)
-		return true;
-	for (n = b->map + b->insns - 1; n > b->map && bt->map[n].host > site->retry; n--)
+		return NULL;
+	for (n = b->map + b->insns - 1; n > b->map && bt->map[n].host > host; n--)
 		;
-	return bt->map[n].fpu;
+	return &bt->map[n];
+}
+
+bool bt_site_touches_fpu(struct bt *bt, const struct bt_site *site)
+{
+	const struct bt_map *m = bt_map_at(bt, site->retry);
+
+	return !m || m->fpu;
 }

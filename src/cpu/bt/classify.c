@@ -6,6 +6,7 @@
  * its memory operands or merely rare, is the reference engine's.
  */
 #include "cpu/bt/insn.h"
+#include "cpu/bt/system.h"
 #include "cpu/isa.h"
 
 static bool is_gpr(ZydisRegister r)
@@ -98,14 +99,31 @@ static bool is_plain_vector(const struct bt_insn *in)
 	default:
 		break;
 	}
-	/* Memory under a mask suppresses faults element by element: not with one check of the whole. */
-	return !(in->mem && in->i.avx.mask.reg != ZYDIS_REGISTER_K0 && in->i.avx.mask.reg != ZYDIS_REGISTER_NONE);
+	/*
+	 * Memory under a mask suppresses faults element by element. Where all of it may be read there are none, and the
+	 * reference does the others; but a store under a mask must not set D where it does not write.
+	 */
+	return !(in->mem && in->writes_mem && in->i.avx.mask.reg != ZYDIS_REGISTER_K0 && in->i.avx.mask.reg != ZYDIS_REGISTER_NONE);
 }
 
 /* x87 instructions that show where instructions stand would show our own code; they are the reference's. */
 static bool is_x87(const struct bt_insn *in)
 {
-	return in->i.meta.isa_ext == ZYDIS_ISA_EXT_X87;
+	return in->i.meta.isa_ext == ZYDIS_ISA_EXT_X87 || in->i.meta.category == ZYDIS_CATEGORY_X87_ALU; /* FISTTP */
+}
+
+/* Zydis names no register of theirs: VZEROUPPER, and conversions from memory to a general register, which use MXCSR. */
+static bool is_hidden_vector(const struct bt_insn *in)
+{
+	switch (in->i.mnemonic) {
+	case ZYDIS_MNEMONIC_VZEROUPPER:
+	case ZYDIS_MNEMONIC_VZEROALL:
+	case ZYDIS_MNEMONIC_EMMS:
+		return true;
+	default:
+		return in->i.meta.category == ZYDIS_CATEGORY_CONVERT && in->i.meta.isa_ext != ZYDIS_ISA_EXT_BASE &&
+		       in->i.meta.isa_ext != ZYDIS_ISA_EXT_LONGMODE;
+	}
 }
 
 static enum bt_fpu_level level_needed(const struct bt_insn *in)
@@ -177,6 +195,9 @@ static bool has_odd_operand(const struct bt_insn *in)
 
 static void find_operands(struct bt_insn *in)
 {
+	/* They leave the destination alone when the source is 0, on AMD's processors and, by now, on Intel's. */
+	bool scans = in->i.mnemonic == ZYDIS_MNEMONIC_BSF || in->i.mnemonic == ZYDIS_MNEMONIC_BSR;
+
 	in->mem = NULL;
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
 		const ZydisDecodedOperand *o = &in->op[n];
@@ -190,7 +211,7 @@ static void find_operands(struct bt_insn *in)
 		in->fpu |= is_fpu_register(o->reg.value);
 		if (is_gpr(o->reg.value) && (bt_gpr_number(o->reg.value) & ~1u) == R_10) {
 			unsigned k = bt_gpr_number(o->reg.value) & 1;
-			bool partial = o->size < 32 || (o->actions & ZYDIS_OPERAND_ACTION_CONDWRITE);
+			bool partial = o->size < 32 || (o->actions & ZYDIS_OPERAND_ACTION_CONDWRITE) || scans;
 
 			if (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
 				in->defs[k] = 1;
@@ -198,14 +219,21 @@ static void find_operands(struct bt_insn *in)
 				in->uses[k] = 1;
 		}
 	}
-	in->fpu |= is_x87(in) || in->i.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || in->i.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+	in->fpu |= is_x87(in) || is_hidden_vector(in);
 }
 
-static enum bt_class classify_branch(const struct bt_insn *in)
+/* A direct branch to a non-canonical target faults itself, with nothing pushed. */
+static bool leads_nowhere(const struct bt *bt, const struct bt_insn *in)
+{
+	return in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && in->i.meta.category != ZYDIS_CATEGORY_RET &&
+	       !x86_canonical(&bt->v->s, bt_branch_target(in));
+}
+
+static enum bt_class classify_branch(const struct bt *bt, const struct bt_insn *in)
 {
 	/* With 66 an AMD processor truncates the target, an Intel one does not. */
 	if (in->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || in->i.operand_width != 64 ||
-	    (in->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+	    (in->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) || leads_nowhere(bt, in))
 		return BT_INTERP;
 	switch (in->i.meta.category) {
 	case ZYDIS_CATEGORY_COND_BR:
@@ -259,22 +287,29 @@ static enum bt_class with_memory(const struct bt_insn *in)
 	return BT_MEMORY;
 }
 
+/* 3DNow! and XOP have layouts of their own, which access.c does not know. */
+static bool known_encoding(const struct bt_insn *in)
+{
+	return in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ||
+	       in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+}
+
 static enum bt_class classify(const struct bt *bt, const struct bt_insn *in, struct bt_mode mode)
 {
 	enum bt_class refuse = in->fpu ? BT_INTERP_FPU : BT_INTERP;
 
-	if (!cpuid_isa_allowed(bt->v->cpuid, in->i.meta.isa_set))
+	if (!cpuid_isa_allowed(bt->v->cpuid, in->i.meta.isa_set) || !known_encoding(in))
 		return refuse;
 	switch (in->i.meta.category) {
 	case ZYDIS_CATEGORY_NOP:
 	case ZYDIS_CATEGORY_WIDENOP:
 	case ZYDIS_CATEGORY_PREFETCH:
-		return in->i.opcode == 0x0d ? BT_INTERP : BT_NOP; /* 0F 0D has forms that are undefined */
+		return in->i.opcode == 0x0d && !in->mem ? BT_INTERP : BT_NOP; /* 0F 0D of a register is undefined */
 	case ZYDIS_CATEGORY_COND_BR:
 	case ZYDIS_CATEGORY_UNCOND_BR:
 	case ZYDIS_CATEGORY_CALL:
 	case ZYDIS_CATEGORY_RET:
-		return classify_branch(in);
+		return classify_branch(bt, in);
 	case ZYDIS_CATEGORY_PUSH:
 	case ZYDIS_CATEGORY_POP:
 		return classify_stack(in);
@@ -288,6 +323,8 @@ static enum bt_class classify(const struct bt *bt, const struct bt_insn *in, str
 	default:
 		break;
 	}
+	if (in->i.mnemonic == ZYDIS_MNEMONIC_PAUSE)
+		return BT_COPY;
 	if (in->i.mnemonic == ZYDIS_MNEMONIC_LEAVE)
 		return classify_stack(in);
 	if (in->i.mnemonic == ZYDIS_MNEMONIC_RDTSC)
@@ -295,7 +332,7 @@ static enum bt_class classify(const struct bt *bt, const struct bt_insn *in, str
 	if (in->i.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
 		return refuse;
 	if (in->i.mnemonic == ZYDIS_MNEMONIC_LEA) {
-		if (in->mem->mem.base == ZYDIS_REGISTER_RIP)
+		if (in->mem->mem.base == ZYDIS_REGISTER_RIP || in->mem->mem.base == ZYDIS_REGISTER_EIP)
 			return in->op[0].size == 64 ? BT_LEA : BT_INTERP;
 		return BT_COPY;
 	}
@@ -314,6 +351,9 @@ void bt_classify(const struct bt *bt, struct bt_insn *in, struct bt_mode mode)
 	find_operands(in);
 	in->cls = (uint8_t)classify(bt, in, mode);
 	/* What the lists do not know may touch vector state without naming a register (VZEROUPPER, EMMS). */
+	if (in->cls == BT_INTERP && !in->fpu && cpuid_isa_allowed(bt->v->cpuid, in->i.meta.isa_set) &&
+	    bt_system_op(in) != BT_OP_NONE)
+		in->cls = bt_system_op(in) >= BT_OP_SETS_RIP ? BT_SYSTEM_END : BT_SYSTEM;
 	if (in->cls == BT_INTERP && in->i.meta.isa_ext != ZYDIS_ISA_EXT_BASE)
 		in->cls = BT_INTERP_FPU;
 }
@@ -326,6 +366,7 @@ bool bt_ends_block(const struct bt_insn *in)
 	case BT_JMP_IND:
 	case BT_CALL_IND:
 	case BT_RET:
+	case BT_SYSTEM_END:
 	case BT_INTERP:
 	case BT_INTERP_FPU:
 		return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The door between C and translated code: all registers change hands. */
+/* The door between C and translated code: the general registers and flags change hands. */
 #include "cpu/bt/bt.h"
 
 #define OFF(m)  [m] "i"(offsetof(struct bt, m))
@@ -11,11 +11,6 @@ __attribute__((naked)) void bt_enter(struct bt *bt, uint32_t code)
 {
 	__asm__("push %%rbp; push %%rbx; push %%r12; push %%r13; push %%r14; push %%r15\n\t"
 		"mov %%rsp, %c[host_rsp](%%rdi)\n\t"
-		"stmxcsr %c[host_mxcsr](%%rdi)\n\t"
-		"fnstcw %c[host_fcw](%%rdi)\n\t"
-		"mov %c[xsave_mask](%%rdi), %%eax\n\t"
-		"xor %%edx, %%edx\n\t"
-		"xrstor64 %c[fpu](%%rdi)\n\t"
 		"mov %%esi, %%r10d\n\t"
 		"mov %c[state](%%rdi), %%r11\n\t"
 		"push %c[flags](%%rdi)\n\t"
@@ -27,8 +22,7 @@ __attribute__((naked)) void bt_enter(struct bt *bt, uint32_t code)
 		"mov %c[g14](%%r11), %%r14; mov %c[g15](%%r11), %%r15\n\t"
 		"jmp *%%r10"
 		:
-		: OFF(host_rsp), OFF(host_mxcsr), OFF(host_fcw), OFF(xsave_mask), OFF(fpu), OFF(state), OFF(flags),
-		  GPRS);
+		: OFF(host_rsp), OFF(state), OFF(flags), GPRS);
 }
 
 /* T1 is the context; T0 and T1 were put away by the exit stub. */
@@ -44,20 +38,8 @@ __attribute__((naked)) void bt_exit(void)
 		"pushf\n\t"
 		"pop %c[flags](%%r11)\n\t"
 		"cld\n\t"
-		"mov %c[xsave_mask](%%r11), %%eax\n\t"
-		"xor %%edx, %%edx\n\t"
-		"cmpb $0, %c[use_xsaveopt](%%r11)\n\t"
-		"je 1f\n\t"
-		"xsaveopt64 %c[fpu](%%r11)\n\t"
-		"jmp 2f\n"
-		"1:\txsave64 %c[fpu](%%r11)\n"
-		"2:\tfninit\n\t"
-		"fldcw %c[host_fcw](%%r11)\n\t"
-		"ldmxcsr %c[host_mxcsr](%%r11)\n\t"
-		"vzeroupper\n\t"
 		"pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
 		"ret"
 		:
-		: OFF(host_rsp), OFF(host_mxcsr), OFF(host_fcw), OFF(xsave_mask), OFF(fpu), OFF(state), OFF(flags),
-		  OFF(use_xsaveopt), GPRS);
+		: OFF(host_rsp), OFF(state), OFF(flags), GPRS);
 }

@@ -24,7 +24,7 @@
 #endif
 
 static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-static struct sigaction previous[ARRAY_SIZE(signals)]; /* set once, before any vCPU runs */
+static struct sigaction previous[ARRAY_SIZE(signals)]; /* set before our handler can run */
 static _Thread_local struct bt *current;
 
 static void pass_on(int sig, siginfo_t *info, void *uc)
@@ -65,25 +65,36 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 	uc->uc_mcontext.gregs[REG_RIP] = bt->exit_stub;
 }
 
-static void install(void)
+static void install(unsigned n)
 {
-	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, now;
 
 	sigemptyset(&sa.sa_mask);
+	sigaction(signals[n], NULL, &now);
+	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_fault)
+		return;
+	previous[n] = now;
+	sigaction(signals[n], &sa, NULL);
+}
+
+void bt_catch_signals(void)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&lock);
 	for (unsigned n = 0; n < ARRAY_SIZE(signals); n++)
-		sigaction(signals[n], &sa, &previous[n]);
+		install(n);
+	pthread_mutex_unlock(&lock);
 }
 
 int bt_fault_init(struct bt *bt, struct err *e)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
 	bt->altstack.ss_size = ALTSTACK_SIZE;
 	bt->altstack.ss_flags = (int)SS_AUTODISARM;
 	bt->altstack.ss_sp = mmap(NULL, ALTSTACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (bt->altstack.ss_sp == MAP_FAILED)
 		return err_set(e, errno, "translator: no memory for a signal stack: %s", strerror(errno));
-	pthread_once(&once, install);
+	bt_catch_signals();
 	return 0;
 }
 
@@ -97,8 +108,12 @@ void bt_fault_thread(struct bt *bt)
 
 void bt_fault_release(struct bt *bt)
 {
-	if (current == bt)
+	if (current == bt) {
+		const stack_t none = { .ss_flags = SS_DISABLE };
+
 		current = NULL;
+		sigaltstack(&none, NULL);
+	}
 	if (bt->altstack.ss_sp && bt->altstack.ss_sp != MAP_FAILED)
 		munmap(bt->altstack.ss_sp, ALTSTACK_SIZE);
 }

@@ -4,12 +4,20 @@
 
 /* -- Going on ------------------------------------------------------------------------------------------ */
 
-/* T0 holds the target: through the jump cache; the block there verifies that it is meant. */
-static void emit_dispatch(struct translation *t)
+/*
+ * T0 holds the target: through the jump cache; the block there verifies that it is meant. Which branch it was is noted
+ * for bt_undo_branch().
+ */
+static void emit_dispatch(struct translation *t, uint32_t start)
 {
-	static const uint8_t movzx_t1_t0w[] = { 0x45, 0x0f, 0xb7, 0xda }; /* movzx r11d, r10w */
+	static const uint8_t rorx_t1_t0[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x10 }; /* rorx r11, r10, 16 */
+	static const uint8_t movzx_t1_t1w[] = { 0x45, 0x0f, 0xb7, 0xdb };           /* movzx r11d, r11w */
 
-	put_bytes(&t->a, movzx_t1_t0w, sizeof(movzx_t1_t0w));
+	store_slot_imm(&t->a, &t->bt->branch, start);
+	/* bt_jc_index() without flags */
+	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
+	lea_full(&t->a, 1, T1, T1, T0, 0, 0);
+	put_bytes(&t->a, movzx_t1_t1w, sizeof(movzx_t1_t1w));
 	op_table(&t->a, 0xff, 0, 4, t->bt->jc[t->mode.mmu], T1); /* jmp [jc + T1 * 8] */
 }
 
@@ -21,9 +29,11 @@ static void add_chain(struct translation *t, uint8_t *disp, uint64_t target)
 	s->site.patch = t->a.pc - (uint32_t)(t->a.rw - disp);
 }
 
+/* Whether a jump to target may be chained: an instruction that reaches into the next page is looked up anew. */
 static bool same_page(const struct translation *t, uint64_t target)
 {
-	return (target & PAGE_MASK) == (t->b->la & PAGE_MASK);
+	return (target & PAGE_MASK) == (t->b->la & PAGE_MASK) &&
+	       (target & (PAGE_SIZE - 1)) + BT_MAX_INSN_LEN <= PAGE_SIZE;
 }
 
 /*
@@ -38,18 +48,13 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 	}
 	mov_imm(&t->a, T0, target);
 	put8(&t->a, 0xff); /* jmp [slot] */
-	modrm_slot(&t->a, 4, &t->bt->jc[t->mode.mmu][target & (BT_JC_ENTRIES - 1)], 0);
-}
-
-static uint64_t branch_target(const struct bt_insn *in)
-{
-	return bt_next_rip(in) + (uint64_t)in->op[0].imm.value.s;
+	modrm_slot(&t->a, 4, &t->bt->jc[t->mode.mmu][bt_jc_index(target)], 0);
 }
 
 /* The taken way stands behind the jump over it; a Jcc within the page jumps straight to its chain. */
 void bt_emit_jcc(struct translation *t, const struct bt_insn *in)
 {
-	uint64_t target = branch_target(in);
+	uint64_t target = bt_branch_target(in);
 	uint8_t *over;
 	unsigned op = in->i.opcode;
 
@@ -170,7 +175,7 @@ void bt_emit_call(struct translation *t, const struct bt_insn *in)
 	emit_stack_check(t, in, -8, true, t->a.pc);
 	emit_store_constant(t, bt_next_rip(in));
 	emit_move_rsp(t, -8);
-	bt_emit_goto(t, branch_target(in));
+	bt_emit_goto(t, bt_branch_target(in));
 }
 
 void bt_emit_indirect(struct translation *t, const struct bt_insn *in)
@@ -196,17 +201,32 @@ void bt_emit_indirect(struct translation *t, const struct bt_insn *in)
 		emit_move_rsp(t, -8);
 		load_slot(&t->a, T0, &t->bt->tmp);
 	}
-	emit_dispatch(t);
+	emit_dispatch(t, retry);
 }
 
 void bt_emit_ret(struct translation *t, const struct bt_insn *in)
 {
-	int32_t extra = in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && in->i.operand_count_visible
-				? (uint16_t)in->op[0].imm.value.u
-				: 0;
+	uint32_t start = t->a.pc;
 
-	emit_stack_check(t, in, 0, false, t->a.pc);
+	emit_stack_check(t, in, 0, false, start);
 	op_base_index(&t->a, 0x8b, T0, T0, T1);
-	emit_move_rsp(t, 8 + extra);
-	emit_dispatch(t);
+	emit_move_rsp(t, bt_branch_rsp(in));
+	emit_dispatch(t, start);
+}
+
+/* -- Going nowhere ------------------------------------------------------------------------------------------- */
+
+/*
+ * A branch to a non-canonical address faults itself, before RSP moves. To check that at every branch would cost more than
+ * to take it back: no block stands at such an address, so it always leaves here. (What a call has pushed stays
+ * below RSP, where nothing can be expected to last but in a red zone, which who calls has none of.)
+ */
+void bt_undo_branch(struct bt *bt)
+{
+	const struct bt_map *m = bt_map_at(bt, bt->branch);
+
+	if (!m)
+		return;
+	bt->v->s.rip = bt_block_at(bt, bt->branch)->la + m->rip_off;
+	bt->v->s.gpr[R_SP] -= (uint64_t)(int64_t)m->rsp;
 }

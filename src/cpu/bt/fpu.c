@@ -64,6 +64,34 @@ int bt_fpu_init(struct bt *bt, struct err *e)
 	return 0;
 }
 
+/* -- Host registers and image ------------------------------------------------------------------------------ */
+
+void bt_fpu_park(struct bt *bt)
+{
+	if (!bt->fpu_live)
+		return;
+	if (bt->use_xsaveopt)
+		__asm__ volatile("xsaveopt64 (%0)" : : "r"(bt->fpu), "a"((uint32_t)bt->xsave_mask), "d"(0) : "memory");
+	else
+		__asm__ volatile("xsave64 (%0)" : : "r"(bt->fpu), "a"((uint32_t)bt->xsave_mask), "d"(0) : "memory");
+	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1; vzeroupper" : : "m"(bt->host_fcw), "m"(bt->host_mxcsr));
+	bt->fpu_live = false;
+	bt->fpu_in_image = true;
+}
+
+void bt_fpu_resume(struct bt *bt)
+{
+	if (bt->fpu_live)
+		return;
+	if (!bt->fpu_in_image)
+		bt_fpu_to_image(bt);
+	__asm__ volatile("stmxcsr %0; fnstcw %1" : "=m"(bt->host_mxcsr), "=m"(bt->host_fcw));
+	__asm__ volatile("xrstor64 (%0)" : : "r"(bt->fpu), "a"((uint32_t)bt->xsave_mask), "d"(0) : "memory");
+	bt->fpu_live = true;
+}
+
+/* -- Image and canonical state ------------------------------------------------------------------------------- */
+
 void bt_fpu_to_state(struct bt *bt)
 {
 	struct x86_fpu *f = &bt->v->s.fpu;

@@ -18,6 +18,8 @@ enum bt_class {
 	BT_JCC,        /* Jcc, JRCXZ, LOOPcc */
 	BT_JMP, BT_CALL,           /* direct */
 	BT_JMP_IND, BT_CALL_IND, BT_RET,
+	BT_SYSTEM,     /* C code does it between two pieces of code: system.h */
+	BT_SYSTEM_END, /* the same, and ends the block */
 	BT_INTERP, BT_INTERP_FPU,  /* the reference engine's: ends the block */
 };
 
@@ -34,10 +36,12 @@ struct bt_insn {
 	bool flags_live;  /* arithmetic flags before it matter: read by it, or by what follows before being set */
 };
 
+enum bt_rcx { RCX_IN_PLACE, RCX_IN_SLOT, RCX_IN_T1 };
+
 /* An out-of-line exit: emitted behind the block. */
 struct bt_stub {
 	uint8_t *disp;    /* the rel32 of the jump to it */
-	bool restore_rcx;
+	uint8_t rcx;      /* enum bt_rcx, when jumped to */
 	struct bt_site site;
 };
 
@@ -71,8 +75,9 @@ void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned siz
 void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in);
 void bt_emit_copy(struct translation *t, const struct bt_insn *in);
 struct bt_stub *bt_add_stub(struct translation *t, uint8_t *disp, enum bt_site_kind kind, uint64_t rip);
-/* If RCX is zero go on behind, else to the stub; RCX is restored from its slot on both ways. */
-void bt_emit_unless_rcx(struct translation *t, struct bt_stub *s);
+/* If RCX is zero go on behind, else to the stub; RCX is restored from where it was put on both ways. */
+void bt_emit_unless_rcx(struct translation *t, struct bt_stub *s, enum bt_rcx from);
+void bt_emit_restore_rcx(struct bt *bt, struct assembler *a, enum bt_rcx from);
 
 /* flow.c: stack and control transfers. */
 void bt_emit_push(struct translation *t, const struct bt_insn *in);
@@ -87,6 +92,24 @@ void bt_emit_goto(struct translation *t, uint64_t target);              /* go on
 static inline uint64_t bt_next_rip(const struct bt_insn *in)
 {
 	return in->rip + in->i.length;
+}
+
+/* Of a direct branch. */
+static inline uint64_t bt_branch_target(const struct bt_insn *in)
+{
+	return bt_next_rip(in) + (uint64_t)in->op[0].imm.value.s;
+}
+
+/* What a branch through a register, memory or the stack adds to RSP. */
+static inline int32_t bt_branch_rsp(const struct bt_insn *in)
+{
+	if (in->cls == BT_CALL_IND)
+		return -8;
+	if (in->cls != BT_RET)
+		return 0;
+	return in->i.operand_count_visible && in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE
+		       ? 8 + (uint16_t)in->op[0].imm.value.u
+		       : 8;
 }
 
 #endif

@@ -24,7 +24,7 @@ void bt_flag_liveness(struct bt_insn *in, unsigned n)
 	while (n--) {
 		const ZydisAccessedFlags *f = in[n].i.cpu_flags;
 
-		if (in[n].cls == BT_JCC || bt_ends_block(&in[n])) {
+		if (in[n].cls == BT_JCC || in[n].cls == BT_SYSTEM || bt_ends_block(&in[n])) {
 			live = ARITH; /* where it goes, or what the reference does, is not looked into */
 		} else if (f && in[n].cls != BT_NOP) {
 			if (!may_keep_flags(&in[n]))

@@ -11,10 +11,19 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "cpu/bt/bt.h"
+#include "cpu/bt/system.h"
 #include "cpu/interp/interp.h"
 #include "cpu/isa.h"
 #include "mmu/walk.h"
+
+/* The sanitizers' own code uses vector registers everywhere. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define EAGER_FPU
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define EAGER_FPU
+#endif
+#endif
 
 #define KEPT_FLAGS (FL_ARITH | FL_DF) /* live in the host's RFLAGS while translated code runs */
 
@@ -22,6 +31,7 @@
 
 static void fpu_to_state(struct bt *bt)
 {
+	bt_fpu_park(bt);
 	if (bt->fpu_in_image) {
 		bt_fpu_to_state(bt);
 		bt->fpu_in_image = false;
@@ -31,8 +41,10 @@ static void fpu_to_state(struct bt *bt)
 /* fpu: the step may touch x87, vector or mask state. */
 static enum vcpu_exit step(struct bt *bt, bool fpu)
 {
+	bt_fpu_park(bt);
 	if (fpu)
 		fpu_to_state(bt);
+	bt->shadow_rip = BT_NO_SHADOW;
 	bt->v->stats.bt_interp_steps++;
 	return interp_step(bt->v);
 }
@@ -41,15 +53,7 @@ static enum vcpu_exit step(struct bt *bt, bool fpu)
 
 static void take_requests(struct bt *bt)
 {
-	struct tlb *tlb = bt->v->tlb;
-	uint64_t flushes = tlb->stats.flushes + tlb->stats.page_flushes;
-
-	/* Our tables have no PCID: a CR3 load that keeps other address spaces' entries flushes them all the same. */
-	if (flushes != bt->tlb_seen || bt->v->s.cr3 != bt->cr3_seen) {
-		bt->tlb_seen = flushes;
-		bt->cr3_seen = bt->v->s.cr3;
-		bt_tlb_flush(bt);
-	}
+	bt_tlb_catch_up(bt);
 	if (atomic_load_explicit(&bt->drop_writes, memory_order_relaxed) && atomic_exchange(&bt->drop_writes, false))
 		bt_tlb_drop_writes(bt);
 	if (atomic_load_explicit(&bt->check_pages, memory_order_relaxed) && atomic_exchange(&bt->check_pages, false))
@@ -87,18 +91,14 @@ static enum bt_fpu_level fpu_level(const struct vcpu *v)
 static struct bt_mode current_mode(const struct vcpu *v)
 {
 	const struct x86_state *s = &v->s;
-	struct bt_mode m = { .fpu = (uint8_t)fpu_level(v) };
+	struct bt_mode m = { .fpu = (uint8_t)fpu_level(v), .mmu = (uint8_t)bt_mmu_mode(v) };
 
-	if (s->cpl == 3)
-		m.mmu = MMU_USER;
-	else
-		m.mmu = (s->cr4 & CR4_SMAP) && (s->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
 	m.tsc_native = s->msr.tsc_offset == 0 && !(s->cpl == 3 && (s->cr4 & CR4_TSD));
 	return m;
 }
 
-/* Guest-physical address of the next instruction, if it is in RAM and may be fetched. */
-static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa)
+/* Guest-physical address of the next instruction, if it is in RAM and may be fetched. *global: of a global page. */
+static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa, bool *global)
 {
 	enum mmu_mode mode = v->s.cpl == 3 ? MMU_USER : MMU_KERNEL;
 	struct tlb_entry *e = tlb_slot(v->tlb, mode, la);
@@ -108,6 +108,7 @@ static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa)
 
 	if (e->tag[ACCESS_FETCH] == ((la & PAGE_MASK) | v->tlb->pcid)) {
 		*gpa = e->gpa | (la & (PAGE_SIZE - 1));
+		*global = e->global;
 		return true;
 	}
 	if (!x86_canonical(&v->s, la) ||
@@ -118,7 +119,20 @@ static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa)
 		return false;
 	tlb_fill(v->tlb, mode, la, &tr, page, readonly);
 	*gpa = tr.gpa;
+	*global = tr.global;
 	return true;
+}
+
+/* The page that an instruction at la may reach into; *global becomes false if that is not global. */
+static uint64_t page_behind(struct vcpu *v, uint64_t la, bool *global)
+{
+	uint64_t gpa;
+	bool too;
+
+	if (!fetch_gpa(v, (la & PAGE_MASK) + PAGE_SIZE, &gpa, &too))
+		return BT_UNMAPPED_PAGE;
+	*global = *global && too;
+	return gpa;
 }
 
 /* The block at RIP, or NULL when its fetch faults or it is not in RAM: the reference finds out. */
@@ -127,19 +141,28 @@ static struct bt_block *find_block(struct bt *bt)
 	struct vcpu *v = bt->v;
 	struct bt_mode mode = current_mode(v);
 	struct bt_block *b;
-	uint64_t gpa;
+	uint64_t la = v->s.rip, gpa, gpa2 = BT_NO_PAGE;
+	bool global;
 
-	if (!fetch_gpa(v, v->s.rip, &gpa))
+	if (!fetch_gpa(v, la, &gpa, &global))
 		return NULL;
-	b = bt_block_find(bt, v->s.rip, gpa, mode);
+	if ((la & (PAGE_SIZE - 1)) + BT_MAX_INSN_LEN > PAGE_SIZE)
+		gpa2 = page_behind(v, la, &global);
+	b = bt_block_find(bt, la, gpa, gpa2, mode);
 	if (!b) {
+		bt_fpu_park(bt);
 		if (!bt_cache_has_room(bt))
 			bt_cache_flush(bt);
-		b = bt_translate(bt, v->s.rip, gpa, mode);
+		b = bt_translate(bt, la, gpa, gpa2, mode);
 		v->stats.bt_translations++;
 		v->stats.bt_translated_insns += b->insns;
 	}
-	bt_jc_set(bt, b);
+	/* The jump caches verify addresses only: FPU instructions that were allowed may be so no more. */
+	if (!bt_same_mode(bt->jc_mode[mode.mmu], mode)) {
+		bt_jc_clear(bt);
+		bt->jc_mode[mode.mmu] = mode;
+	}
+	bt_jc_set(bt, b, global);
 	return b;
 }
 
@@ -149,15 +172,23 @@ static void load_context(struct bt *bt)
 {
 	const struct x86_state *s = &bt->v->s;
 
-	if (!bt->fpu_in_image) {
-		bt_fpu_to_image(bt);
-		bt->fpu_in_image = true;
-	}
+	bt_fpu_resume(bt);
 	bt->r10 = s->gpr[T0];
 	bt->r11 = s->gpr[T1];
 	bt->seg_base[0] = s->seg[SEG_FS].base;
 	bt->seg_base[1] = s->seg[SEG_GS].base;
 	bt->flags = (s->rflags & KEPT_FLAGS) | FL_1 | FL_IF; /* the host's own IF */
+}
+
+/* At the boundary behind an STI interrupts still wait. */
+static void settle_shadow(struct bt *bt)
+{
+	struct x86_state *s = &bt->v->s;
+
+	if (s->rip == bt->shadow_rip)
+		s->shadow = SHADOW_STI;
+	else
+		bt->shadow_rip = BT_NO_SHADOW;
 }
 
 static void store_context(struct bt *bt, const struct bt_site *site)
@@ -168,6 +199,7 @@ static void store_context(struct bt *bt, const struct bt_site *site)
 	s->gpr[T1] = bt->r11;
 	s->rflags = (s->rflags & ~KEPT_FLAGS) | (bt->flags & KEPT_FLAGS);
 	s->rip = site->kind == SITE_INDIRECT ? bt->exit_t0 : site->rip;
+	settle_shadow(bt);
 }
 
 /* Run translated code at `code`; NULL when a request came in between, with nothing run. */
@@ -182,7 +214,10 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 		return NULL;
 	}
 	bt_enter(bt, code);
-	atomic_store(&bt->in_code, false);
+	atomic_store_explicit(&bt->in_code, false, memory_order_release);
+#ifdef EAGER_FPU
+	bt_fpu_park(bt);
+#endif
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
 	store_context(bt, site);
 	bt->v->stats.bt_exits++;
@@ -199,9 +234,41 @@ static void chain(struct bt *bt, const struct bt_site *site, const struct bt_blo
 
 static uint64_t missed_address(const struct bt *bt, const struct bt_site *site)
 {
-	uint64_t tag = bt->tlb[current_mode(bt->v).mmu].tag[site->write][bt->exit_t1 & (BT_TLB_ENTRIES - 1)];
+	uint64_t tag = bt->tlb[bt_mmu_mode(bt->v)].tag[site->write][bt->exit_t1 & (BT_TLB_ENTRIES - 1)];
 
 	return site->sub ? bt->exit_t0 + tag : bt->exit_t0 ^ tag;
+}
+
+/* Returns host code to go on at, as handle_exit() does. */
+static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
+{
+	struct vcpu *v = bt->v;
+
+	v->s.shadow = SHADOW_NONE; /* unless it is refused, this was the instruction behind an STI */
+	switch (bt_system(bt, site)) {
+	case BT_NEXT:
+		if (!needs_reference(v))
+			return site->retry;
+		settle_shadow(bt);
+		return 0;
+	case BT_MOVED:
+		return 0;
+	default:
+		settle_shadow(bt);
+		*ex = step(bt, false);
+		return 0;
+	}
+}
+
+/* Two accesses of one instruction that take each other's place in the TLB would miss for ever. */
+static bool thrashes(struct bt *bt, const struct bt_site *site)
+{
+	bt->retries = bt->retried == site->retry ? bt->retries + 1 : 0;
+	bt->retried = site->retry;
+	if (bt->retries <= 2)
+		return false;
+	bt->retries = 0; /* or it walks through memory: the next page is filled again */
+	return true;
 }
 
 /*
@@ -218,15 +285,29 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 		flushes = (unsigned)bt->v->stats.bt_cache_flushes;
 		if (needs_reference(bt->v) || !(b = find_block(bt)))
 			return 0;
-		/* A flush has taken the site with it. */
-		if (site->patch && flushes == (unsigned)bt->v->stats.bt_cache_flushes)
+		/* A flush has taken the site with it. A remapped page's old blocks do not lead to its new ones. */
+		if (flushes == (unsigned)bt->v->stats.bt_cache_flushes && site->patch && b->gpa2 == BT_NO_PAGE &&
+		    (bt_block_at(bt, site->patch)->gpa & PAGE_MASK) == (b->gpa & PAGE_MASK))
 			chain(bt, site, b);
 		return b->entry;
 	case SITE_TLB:
-		if (bt_tlb_fill(bt, missed_address(bt, site), site->size, site->write))
+		if (!thrashes(bt, site) &&
+		    bt_tlb_fill(bt, missed_address(bt, site), site->size, site->write, bt_mmu_mode(bt->v))) {
+			bt->v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
 			return site->retry;
+		}
 		*ex = step(bt, bt_site_touches_fpu(bt, site));
 		return 0;
+	case SITE_INDIRECT:
+		if (!x86_canonical(&bt->v->s, bt->v->s.rip)) {
+			bt_fpu_park(bt);
+			bt_undo_branch(bt);
+			*ex = step(bt, false);
+			return 0;
+		}
+		return !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
+	case SITE_SYSTEM:
+		return do_system(bt, site, ex);
 	case SITE_INTERP:
 		*ex = step(bt, false);
 		return 0;
@@ -263,10 +344,11 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 	while (ex == EXIT_KICKED) {
 		atomic_store(&bt->poll, 0);
 		if (atomic_load(&v->work) & WORK_EXIT)
-			return EXIT_KICKED;
+			break;
 		take_requests(bt);
 		ex = needs_reference(v) ? step(bt, true) : run_blocks(bt);
 	}
+	bt_fpu_park(bt);
 	return ex;
 }
 
@@ -284,6 +366,7 @@ static void bt_code_changed(struct vcpu *v, uint64_t gpa, uint64_t len)
 {
 	struct bt *bt = v->engine_data;
 
+	bt_note_written(bt, gpa, len);
 	atomic_store(&bt->check_pages, true);
 	atomic_store(&bt->poll, 1);
 }
@@ -315,8 +398,6 @@ static void bt_destroy(struct vcpu *v)
 	v->engine_data = NULL;
 	bt_fault_release(bt);
 	bt_cache_release(bt);
-	free(bt->tlb_journal.item);
-	free(bt->jc_journal.item);
 	munmap(bt, sizeof(*bt));
 }
 
@@ -340,6 +421,7 @@ static int bt_init(struct vcpu *v, struct err *e)
 	bt->state = &v->s;
 	bt->exit_fn = (uint64_t)(uintptr_t)bt_exit;
 	bt->page_bits = PAGE_MASK;
+	bt->shadow_rip = BT_NO_SHADOW;
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		for (unsigned w = 0; w < 2; w++) {
 			bt->tlb[m].tag[w][0] = bt_no_tag(0);

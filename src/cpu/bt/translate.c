@@ -13,32 +13,56 @@
 #include <stdlib.h>
 
 #include "cpu/bt/insn.h"
+#include "cpu/bt/system.h"
 
 /* -- Decoding -------------------------------------------------------------------------------------------- */
 
-static bool decode_one(struct translation *t, const uint8_t *page, uint64_t la, struct bt_insn *in)
+static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t *page2, uint64_t la, struct bt_insn *in)
 {
-	unsigned off = (unsigned)(la & (PAGE_SIZE - 1)), left = (unsigned)(PAGE_SIZE - off);
+	unsigned off = (unsigned)(la & (PAGE_SIZE - 1)), left = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
+	unsigned len = page2 ? BT_MAX_INSN_LEN : left;
 
 	memset(&in->rip, 0, sizeof(*in) - offsetof(struct bt_insn, rip));
 	in->rip = la;
-	for (unsigned n = 0; n < MIN(left, 15u); n++)
-		in->bytes[n] = ((const volatile uint8_t *)page)[off + n];
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->decoder, in->bytes, MIN(left, 15u), &in->i, in->op));
+	for (unsigned n = 0; n < len; n++)
+		in->bytes[n] = n < left ? ((const volatile uint8_t *)page)[off + n] : ((const volatile uint8_t *)page2)[n - left];
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->decoder, in->bytes, len, &in->i, in->op));
 }
 
-/* What cannot be decoded within the page is one instruction for the reference engine. */
-static void decode_block(struct translation *t, const uint8_t *page)
+/*
+ * The instruction at la needs more than its page: a block of its own, that is looked up by both pages. Not decodable even so,
+ * it is one for the reference engine.
+ */
+static bool decode_crossing(struct translation *t, const uint8_t *page, uint64_t la, uint64_t gpa2, struct bt_insn *in)
+{
+	struct ram *r = t->bt->v->ram;
+
+	if ((la & (PAGE_SIZE - 1)) + BT_MAX_INSN_LEN <= PAGE_SIZE)
+		return false;
+	t->b->gpa2 = gpa2;
+	if (gpa2 >= BT_UNMAPPED_PAGE)
+		return false;
+	t->b->version2 = ram_mark_code(r, gpa2 & PAGE_MASK);
+	return decode_one(t, page, r->base + (gpa2 & PAGE_MASK), la, in);
+}
+
+static void decode_block(struct translation *t, const uint8_t *page, uint64_t gpa2)
 {
 	uint64_t la = t->b->la;
 
 	while (t->n < BT_MAX_INSNS) {
 		struct bt_insn *in = &t->insn[t->n++];
 
-		if (!decode_one(t, page, la, in)) {
-			memset(&in->i, 0, sizeof(in->i));
-			in->cls = BT_INTERP_FPU;
-			return;
+		if (!decode_one(t, page, NULL, la, in)) {
+			if (t->n > 1) {
+				t->n--;
+				return;
+			}
+			if (!decode_crossing(t, page, la, gpa2, in)) {
+				memset(&in->i, 0, sizeof(in->i));
+				in->cls = BT_INTERP_FPU;
+				return;
+			}
 		}
 		bt_classify(t->bt, in, t->mode);
 		la = bt_next_rip(in);
@@ -49,28 +73,20 @@ static void decode_block(struct translation *t, const uint8_t *page)
 
 /* -- Entries ------------------------------------------------------------------------------------------------ */
 
+/* Without flags, whether they are live here or not: those who go on elsewhere may need them. */
 static void emit_indirect_entry(struct translation *t)
 {
-	static const uint8_t cmp_t0_t1[] = { 0x4d, 0x39, 0xda }; /* cmp r10, r11 */
 	struct assembler *a = &t->a;
-	uint8_t *miss;
 
 	t->b->ientry = a->pc;
-	if (!t->insn[0].flags_live) {
-		mov_imm(a, T1, t->b->la);
-		put_bytes(a, cmp_t0_t1, sizeof(cmp_t0_t1));
-		miss = jcc_forward(a, 5); /* jne */
-		jump_here(&(struct assembler){ .rw = bt_rw(t->bt, t->bt->miss_stub) }, miss);
-		return;
-	}
-	store_slot(a, &t->bt->rcx, R_CX);
+	mov_rr(a, T1, R_CX);
 	mov_imm(a, R_CX, 0 - t->b->la);
 	lea_full(a, 1, R_CX, R_CX, T0, 0, 0);
-	put8(a, 0xe3); /* jrcxz over the way to the miss stub: a 7-byte load and a 5-byte jump */
-	put8(a, 12);
-	load_slot(a, R_CX, &t->bt->rcx);
+	put8(a, 0xe3); /* jrcxz over the way to the miss stub: a 3-byte move and a 5-byte jump */
+	put8(a, 8);
+	mov_rr(a, R_CX, T1);
 	jmp_to(a, t->bt->miss_stub);
-	load_slot(a, R_CX, &t->bt->rcx);
+	mov_rr(a, R_CX, T1);
 }
 
 static void emit_entry(struct translation *t)
@@ -86,10 +102,10 @@ static void emit_entry(struct translation *t)
 		s->disp = jcc_forward(a, 5);
 		return;
 	}
-	store_slot(a, &t->bt->rcx, R_CX);
+	mov_rr(a, T1, R_CX);
 	put8(a, 0x8b); /* mov ecx, [poll] */
 	modrm_slot(a, R_CX, &t->bt->poll, 0);
-	bt_emit_unless_rcx(t, s);
+	bt_emit_unless_rcx(t, s, RCX_IN_T1);
 }
 
 /* -- Instructions ---------------------------------------------------------------------------------------------- */
@@ -133,11 +149,13 @@ static void emit_insn(struct translation *t, const struct bt_insn *in)
 	case BT_POP: bt_emit_pop(t, in); break;
 	case BT_LEAVE: bt_emit_leave(t, in); break;
 	case BT_JCC: bt_emit_jcc(t, in); break;
-	case BT_JMP: bt_emit_goto(t, bt_next_rip(in) + (uint64_t)in->op[0].imm.value.s); break;
+	case BT_JMP: bt_emit_goto(t, bt_branch_target(in)); break;
 	case BT_CALL: bt_emit_call(t, in); break;
 	case BT_JMP_IND:
 	case BT_CALL_IND: bt_emit_indirect(t, in); break;
 	case BT_RET: bt_emit_ret(t, in); break;
+	case BT_SYSTEM:
+	case BT_SYSTEM_END: bt_emit_system(t, in); break;
 	default: emit_interp(t, in); break;
 	}
 }
@@ -151,7 +169,12 @@ static void emit_insns(struct translation *t)
 	for (unsigned n = 0; n < t->n; n++) {
 		const struct bt_insn *in = &t->insn[n];
 
-		bt->map[bt->n_map++] = (struct bt_map){ t->a.pc, (uint32_t)(in->rip - t->b->la), in->fpu };
+		bt->map[bt->n_map++] = (struct bt_map){
+			.host = t->a.pc,
+			.rip_off = (uint16_t)(in->rip - t->b->la),
+			.fpu = in->fpu,
+			.rsp = bt_branch_rsp(in),
+		};
 		emit_insn(t, in);
 	}
 	if (!bt_ends_block(&t->insn[t->n - 1]))
@@ -160,13 +183,13 @@ static void emit_insns(struct translation *t)
 
 /* -- Stubs ------------------------------------------------------------------------------------------------------- */
 
-/* Name the site and leave. The site stands behind the jump, aligned. */
-static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_site *site, bool restore_rcx)
+/* Name the site and leave. The site stands behind the jump, aligned. Returns the address for those with RCX in place. */
+static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_site *site, enum bt_rcx rcx)
 {
-	uint32_t start = a->pc, at;
+	uint32_t start, at;
 
-	if (restore_rcx)
-		load_slot(a, R_CX, &bt->rcx);
+	bt_emit_restore_rcx(bt, a, rcx);
+	start = a->pc;
 	/* mov dword [exit_site], imm32 is 10 bytes, the jump 5 */
 	at = (uint32_t)ALIGN_UP(a->pc + 15, 8);
 	store_slot_imm(a, &bt->exit_site, at);
@@ -181,14 +204,12 @@ static void emit_stubs(struct translation *t)
 {
 	for (unsigned n = 0; n < t->n_stubs; n++) {
 		struct bt_stub *s = &t->stub[n];
-		uint32_t start = t->a.pc;
+		uint32_t start;
 
 		jump_here(&t->a, s->disp);
-		emit_stub(t->bt, &t->a, &s->site, s->restore_rcx);
-		if (s->site.kind == SITE_POLL) {
-			/* The way out of a dropped block: RCX is in place there. */
-			t->b->stale_stub = s->restore_rcx ? start + 7 : start;
-		}
+		start = emit_stub(t->bt, &t->a, &s->site, s->rcx);
+		if (s->site.kind == SITE_POLL)
+			t->b->stale_stub = start; /* the way out of a dropped block */
 	}
 }
 
@@ -204,11 +225,11 @@ void bt_emit_common(struct bt *bt)
 	mov_imm(&a, T1, (uint64_t)(uintptr_t)bt);
 	put8(&a, 0xff); /* jmp [exit_fn] */
 	modrm_slot(&a, 4, &bt->exit_fn, 0);
-	bt->miss_stub = emit_stub(bt, &a, &miss, false);
+	bt->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE);
 	bt->code_base_used = bt->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)bt->code_rx, 16);
 }
 
-struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode)
+struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
 {
 	struct translation *t = bt->translation;
 	uint64_t page = gpa & PAGE_MASK;
@@ -220,9 +241,10 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, struct b
 	t->b = bt_block_new(bt);
 	t->b->la = la;
 	t->b->gpa = gpa;
+	t->b->gpa2 = BT_NO_PAGE;
 	t->b->mode = mode;
 	t->b->version = ram_mark_code(bt->v->ram, page);
-	decode_block(t, bt->v->ram->base + page);
+	decode_block(t, bt->v->ram->base + page, gpa2);
 	bt_flag_liveness(t->insn, t->n);
 	start = (uint32_t)(uintptr_t)bt->code_rx + bt->code_used;
 	t->a = (struct assembler){ .rw = bt_rw(bt, start), .pc = start };

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which instructions have a helper in system.c, and the exits that lead there. */
+#include "cpu/bt/insn.h"
+#include "cpu/bt/system.h"
+
+static bool is_gpr64(const ZydisDecodedOperand *o)
+{
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64;
+}
+
+static enum bt_system_op mov_op(const struct bt_insn *in)
+{
+	ZydisRegister to = in->op[0].reg.value, from = in->op[1].reg.value;
+
+	if (in->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || in->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return BT_OP_NONE;
+	if (is_gpr64(&in->op[1]) && to == ZYDIS_REGISTER_CR3)
+		return BT_OP_MOV_TO_CR3;
+	if (is_gpr64(&in->op[0]) && (from == ZYDIS_REGISTER_CR0 || from == ZYDIS_REGISTER_CR2 ||
+				     from == ZYDIS_REGISTER_CR3 || from == ZYDIS_REGISTER_CR4))
+		return BT_OP_MOV_FROM_CR;
+	/* A 32-bit register is zero-extended, a 16-bit one is not. */
+	if (ZydisRegisterGetClass(from) == ZYDIS_REGCLASS_SEGMENT && in->op[0].size >= 32)
+		return BT_OP_MOV_FROM_SREG;
+	return BT_OP_NONE;
+}
+
+/* With a register offset, 32 or 64 bits wide; LOCK changes nothing for a helper that is atomic anyway. */
+static enum bt_system_op bit_op(const struct bt_insn *in, enum bt_system_op op)
+{
+	return in->mem && in->i.address_width == 64 && in->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+			       in->op[1].size >= 32
+		       ? op
+		       : BT_OP_NONE;
+}
+
+/* 64-bit addresses, no segment but what has base 0, at most one REP prefix (F3). */
+static enum bt_system_op string_op(const struct bt_insn *in, enum bt_system_op op)
+{
+	const uint64_t bad = ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS | ZYDIS_ATTRIB_HAS_REPNE |
+			     ZYDIS_ATTRIB_HAS_REPNZ;
+
+	if (in->i.meta.category != ZYDIS_CATEGORY_STRINGOP || in->i.address_width != 64 || (in->i.attributes & bad))
+		return BT_OP_NONE;
+	for (unsigned n = 0; n < in->i.raw.prefix_count; n++)
+		if (in->i.raw.prefixes[n].value == 0xf2)
+			return BT_OP_NONE;
+	return op;
+}
+
+enum bt_system_op bt_system_op(const struct bt_insn *in)
+{
+	bool wide = in->i.operand_width == 64;
+
+	switch (in->i.mnemonic) {
+	case ZYDIS_MNEMONIC_CLI: return BT_OP_CLI;
+	case ZYDIS_MNEMONIC_STI: return BT_OP_STI;
+	case ZYDIS_MNEMONIC_PUSHFQ: return wide ? BT_OP_PUSHF : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_POPFQ: return wide ? BT_OP_POPF : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_CLAC: return BT_OP_CLAC;
+	case ZYDIS_MNEMONIC_STAC: return BT_OP_STAC;
+	case ZYDIS_MNEMONIC_SYSCALL: return BT_OP_SYSCALL;
+	case ZYDIS_MNEMONIC_SYSRET: return in->i.raw.rex.W ? BT_OP_SYSRET : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_IRETQ: return BT_OP_IRETQ;
+	case ZYDIS_MNEMONIC_SWAPGS: return BT_OP_SWAPGS;
+	case ZYDIS_MNEMONIC_RDTSC: return BT_OP_RDTSC;
+	case ZYDIS_MNEMONIC_RDTSCP: return BT_OP_RDTSCP;
+	case ZYDIS_MNEMONIC_RDFSBASE:
+	case ZYDIS_MNEMONIC_RDGSBASE: return wide ? BT_OP_RDBASE : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_WRFSBASE:
+	case ZYDIS_MNEMONIC_WRGSBASE: return wide ? BT_OP_WRBASE : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_RDMSR: return BT_OP_RDMSR;
+	case ZYDIS_MNEMONIC_WRMSR: return BT_OP_WRMSR;
+	case ZYDIS_MNEMONIC_INVLPG: return in->mem ? BT_OP_INVLPG : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_MOV: return mov_op(in);
+	case ZYDIS_MNEMONIC_BT: return bit_op(in, BT_OP_BT);
+	case ZYDIS_MNEMONIC_BTS: return bit_op(in, BT_OP_BTS);
+	case ZYDIS_MNEMONIC_BTR: return bit_op(in, BT_OP_BTR);
+	case ZYDIS_MNEMONIC_BTC: return bit_op(in, BT_OP_BTC);
+	case ZYDIS_MNEMONIC_MOVSB:
+	case ZYDIS_MNEMONIC_MOVSW:
+	case ZYDIS_MNEMONIC_MOVSD:
+	case ZYDIS_MNEMONIC_MOVSQ: return string_op(in, BT_OP_MOVS);
+	case ZYDIS_MNEMONIC_STOSB:
+	case ZYDIS_MNEMONIC_STOSW:
+	case ZYDIS_MNEMONIC_STOSD:
+	case ZYDIS_MNEMONIC_STOSQ: return string_op(in, BT_OP_STOS);
+	default: return BT_OP_NONE;
+	}
+}
+
+/* What the helper needs to know beside the operation. */
+static void describe(struct bt_site *site, const struct bt_insn *in)
+{
+	switch (site->op) {
+	case BT_OP_MOV_FROM_CR:
+		site->reg = (uint8_t)bt_gpr_number(in->op[0].reg.value);
+		site->size = (uint8_t)(in->op[1].reg.value - ZYDIS_REGISTER_CR0);
+		break;
+	case BT_OP_MOV_FROM_SREG:
+		site->reg = (uint8_t)bt_gpr_number(in->op[0].reg.value);
+		site->size = (uint8_t)(in->op[1].reg.value - ZYDIS_REGISTER_ES);
+		break;
+	case BT_OP_RDBASE:
+	case BT_OP_WRBASE:
+		site->reg = (uint8_t)bt_gpr_number(in->op[0].reg.value);
+		site->size = in->i.mnemonic == ZYDIS_MNEMONIC_RDFSBASE || in->i.mnemonic == ZYDIS_MNEMONIC_WRFSBASE
+				     ? SEG_FS
+				     : SEG_GS;
+		break;
+	case BT_OP_MOV_TO_CR3:
+		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);
+		break;
+	case BT_OP_BT:
+	case BT_OP_BTS:
+	case BT_OP_BTR:
+	case BT_OP_BTC:
+		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);
+		site->size = (uint8_t)(in->op[1].size / 8);
+		break;
+	case BT_OP_MOVS:
+	case BT_OP_STOS:
+		site->reg = (in->i.attributes & ZYDIS_ATTRIB_HAS_REP) != 0;
+		site->size = (uint8_t)(in->op[0].size / 8);
+		break;
+	default:
+		break;
+	}
+}
+
+void bt_emit_system(struct translation *t, const struct bt_insn *in)
+{
+	struct bt_stub *s;
+
+	if (in->mem)
+		bt_emit_address(t, in);
+	s = bt_add_stub(t, jmp_forward(&t->a), SITE_SYSTEM, in->rip);
+	s->site.op = (uint8_t)bt_system_op(in);
+	s->site.len = in->i.length;
+	s->site.retry = t->a.pc;
+	describe(&s->site, in);
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System, string and bit-string instructions that a kernel executes often, done between two pieces of translated code.
+ *
+ * All of this runs while the guest's vector state is in the host's registers: it is compiled without them
+ * (see meson.build) and calls only what is. Each function does the plain cases of its instruction as cpu/interp does them
+ * and refuses the others before it has changed anything.
+ */
+#include "cpu/bt/system.h"
+#include "x86/desc.h"
+
+/* -- Guest memory --------------------------------------------------------------------------------------- */
+
+static void *reach(struct bt *bt, uint64_t la, unsigned size, bool write)
+{
+	return bt_reach(bt, la, size, write, bt_mmu_mode(bt->v));
+}
+
+/* What C code has stored through a host pointer: the page may just have become code. */
+static void wrote(struct bt *bt, const void *host, uint64_t len)
+{
+	struct ram *r = bt->v->ram;
+
+	ram_note_write(r, (uint64_t)((const uint8_t *)host - r->base), len);
+}
+
+/* -- Flags ------------------------------------------------------------------------------------------------- */
+
+static bool iopl_allows(const struct x86_state *s)
+{
+	return s->cpl <= bits_of(s->rflags, 13, 12);
+}
+
+static enum bt_done set_flags(struct x86_state *s, uint64_t val, uint64_t mask)
+{
+	uint64_t old = s->rflags;
+
+	s->rflags = (((old & ~mask) | (val & mask)) & FL_DEFINED) | FL_1;
+	return (old ^ s->rflags) & FL_AC ? BT_MOVED : BT_NEXT; /* AC is part of the mode */
+}
+
+static enum bt_done do_cli(struct bt *bt, const struct bt_site *site)
+{
+	if (!iopl_allows(&bt->v->s))
+		return BT_REFUSED;
+	return set_flags(&bt->v->s, 0, FL_IF);
+}
+
+static enum bt_done do_sti(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+
+	if (!iopl_allows(s))
+		return BT_REFUSED;
+	if (!(s->rflags & FL_IF))
+		bt->shadow_rip = s->rip + site->len;
+	return set_flags(s, FL_IF, FL_IF);
+}
+
+static enum bt_done do_pushf(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t *p = reach(bt, s->gpr[R_SP] - 8, 8, true);
+
+	if (!p)
+		return BT_REFUSED;
+	*p = s->rflags & ~(FL_VM | FL_RF);
+	wrote(bt, p, 8);
+	s->gpr[R_SP] -= 8;
+	return BT_NEXT;
+}
+
+static enum bt_done do_popf(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t *p = reach(bt, s->gpr[R_SP], 8, false), mask = FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID;
+
+	if (!p)
+		return BT_REFUSED;
+	if (iopl_allows(s))
+		mask |= FL_IF;
+	if (s->cpl == 0)
+		mask |= FL_IOPL;
+	s->gpr[R_SP] += 8;
+	return set_flags(s, *p, mask);
+}
+
+static enum bt_done do_ac(struct bt *bt, const struct bt_site *site)
+{
+	if (bt->v->s.cpl)
+		return BT_REFUSED;
+	return set_flags(&bt->v->s, site->op == BT_OP_STAC ? FL_AC : 0, FL_AC);
+}
+
+/* -- To ring 0 and back --------------------------------------------------------------------------------------- */
+
+static void load_flat(struct x86_seg *seg, unsigned sel, unsigned cpl, bool code)
+{
+	seg->sel = (uint16_t)((sel & SEL_MASK) | cpl);
+	seg->attr = (uint16_t)(SEG_RW | SEG_ACCESSED | SEG_S | SEG_P | SEG_G | cpl << 5 | (code ? SEG_CODE | SEG_L : SEG_DB));
+	seg->limit = UINT32_MAX;
+	seg->base = 0;
+}
+
+static enum bt_done do_syscall(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	unsigned cs = (unsigned)(s->msr.star >> 32) & 0xffff;
+
+	if (!(s->efer & EFER_SCE))
+		return BT_REFUSED;
+	s->gpr[R_CX] = s->rip + site->len;
+	s->gpr[R_11] = s->rflags & ~FL_RF;
+	set_flags(s, 0, (s->msr.sfmask & UINT32_MAX) | FL_RF | FL_VM);
+	load_flat(&s->seg[SEG_CS], cs, 0, true);
+	load_flat(&s->seg[SEG_SS], (cs & SEL_MASK) + 8, 0, false);
+	s->cpl = 0;
+	s->rip = s->msr.lstar;
+	return BT_MOVED;
+}
+
+static enum bt_done do_sysret(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	unsigned base = (unsigned)(s->msr.star >> 48) & SEL_MASK;
+
+	if (!(s->efer & EFER_SCE) || s->cpl || !x86_canonical(s, s->gpr[R_CX]))
+		return BT_REFUSED;
+	set_flags(s, s->gpr[R_11], FL_DEFINED & ~(FL_RF | FL_VM));
+	load_flat(&s->seg[SEG_CS], base + 16, 3, true);
+	load_flat(&s->seg[SEG_SS], base + 8, 3, false);
+	s->cpl = 3;
+	s->rip = s->gpr[R_CX];
+	return BT_MOVED;
+}
+
+/* A present GDT descriptor whose accessed bit is set; 0: refuse. */
+static uint64_t read_descriptor(struct bt *bt, unsigned sel)
+{
+	const struct x86_state *s = &bt->v->s;
+	const uint64_t *p;
+
+	if ((sel & SEL_TI) || (sel | 7) > s->gdtr.limit)
+		return 0;
+	p = bt_reach(bt, s->gdtr.base + (sel & 0xfff8u), 8, false, MMU_KERNEL);
+	return p && desc_present(*p) && !desc_is_system(*p) && (desc_type(*p) & SEG_ACCESSED) ? *p : 0;
+}
+
+static void load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d)
+{
+	uint32_t limit = (uint32_t)(d & 0xffff) | (uint32_t)((d >> 32) & 0xf0000);
+
+	seg->sel = (uint16_t)sel;
+	seg->attr = desc_attr(d);
+	seg->limit = (seg->attr & SEG_G) ? limit << 12 | 0xfff : limit;
+	seg->base = desc_base(d);
+}
+
+static void null_inner_segments(struct x86_state *s)
+{
+	static const uint8_t data[] = { SEG_ES, SEG_FS, SEG_GS, SEG_DS };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(data); i++) {
+		struct x86_seg *seg = &s->seg[data[i]];
+		bool conforming = (seg->attr & SEG_CODE) && (seg->attr & SEG_CONF);
+
+		if ((seg->attr & SEG_P) && SEG_DPL(seg->attr) < s->cpl && !conforming) {
+			seg->sel = 0;
+			seg->attr = 0;
+		}
+	}
+}
+
+/* Both descriptors of a return to 64-bit code at cpl, fit to be loaded. A null SS is fine below ring 3. */
+static bool return_segments(struct bt *bt, unsigned cs, unsigned ss, uint64_t *code, uint64_t *stack)
+{
+	unsigned cpl = cs & 3;
+
+	*code = read_descriptor(bt, cs);
+	if (!desc_is_code(*code) || desc_is_conforming(*code) || !desc_is_64bit(*code) || desc_is_big(*code) ||
+	    desc_dpl(*code) != cpl || cpl < bt->v->s.cpl || SEL_RPL(ss) != cpl)
+		return false;
+	if (sel_is_null((uint16_t)ss)) {
+		*stack = 0;
+		return cpl != 3;
+	}
+	*stack = read_descriptor(bt, ss);
+	return *stack && desc_is_writable_data(*stack) && desc_dpl(*stack) == cpl;
+}
+
+#define FL_IRET (FL_ARITH | FL_TF | FL_DF | FL_NT | FL_RF | FL_AC | FL_ID)
+
+static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	const uint64_t *f = reach(bt, s->gpr[R_SP], 40, false);
+	uint64_t code, stack, mask = FL_IRET;
+	unsigned cs, ss, old_cpl = s->cpl;
+
+	if (!f || (s->rflags & FL_NT))
+		return BT_REFUSED;
+	cs = f[1] & 0xffff;
+	ss = f[4] & 0xffff;
+	if (!return_segments(bt, cs, ss, &code, &stack) || !x86_canonical(s, f[0]))
+		return BT_REFUSED;
+	if (iopl_allows(s))
+		mask |= FL_IF;
+	if (s->cpl == 0)
+		mask |= FL_IOPL | FL_VIF | FL_VIP;
+	s->nmi_blocked = false;
+	load_descriptor(&s->seg[SEG_CS], cs, code);
+	load_descriptor(&s->seg[SEG_SS], ss, stack);
+	if (!stack)
+		s->seg[SEG_SS].attr = (uint16_t)((cs & 3) << 5);
+	s->cpl = cs & 3;
+	s->rip = f[0];
+	s->gpr[R_SP] = f[3];
+	if (s->cpl != old_cpl)
+		null_inner_segments(s);
+	set_flags(s, f[2], mask);
+	return BT_MOVED;
+}
+
+/* -- Registers ---------------------------------------------------------------------------------------------------- */
+
+static enum bt_done do_swapgs(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t base = s->seg[SEG_GS].base;
+
+	if (s->cpl)
+		return BT_REFUSED;
+	s->seg[SEG_GS].base = s->msr.kernel_gs_base;
+	s->msr.kernel_gs_base = base;
+	return BT_NEXT;
+}
+
+static enum bt_done do_rdtscp(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t tsc = vcpu_tsc(bt->v);
+
+	if ((s->cr4 & CR4_TSD) && s->cpl)
+		return BT_REFUSED;
+	s->gpr[R_AX] = (uint32_t)tsc;
+	s->gpr[R_DX] = tsc >> 32;
+	if (site->op == BT_OP_RDTSCP)
+		s->gpr[R_CX] = (uint32_t)s->msr.tsc_aux;
+	return BT_NEXT;
+}
+
+static enum bt_done do_mov_from_cr(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	const uint64_t val[] = { s->cr0, 0, s->cr2, s->cr3, s->cr4 };
+
+	if (s->cpl)
+		return BT_REFUSED;
+	s->gpr[site->reg] = val[site->size];
+	return BT_NEXT;
+}
+
+static enum bt_done do_mov_from_sreg(struct bt *bt, const struct bt_site *site)
+{
+	bt->v->s.gpr[site->reg] = bt->v->s.seg[site->size].sel;
+	return BT_NEXT;
+}
+
+/* Only with 64-bit operands. */
+static enum bt_done do_base(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t *base = &s->seg[site->size].base, *reg = &s->gpr[site->reg];
+
+	if (!(s->cr4 & CR4_FSGSBASE) || (site->op == BT_OP_WRBASE && !x86_canonical(s, *reg)))
+		return BT_REFUSED;
+	if (site->op == BT_OP_WRBASE)
+		*base = *reg;
+	else
+		*reg = *base;
+	return BT_NEXT;
+}
+
+static enum bt_done do_mov_to_cr3(struct bt *bt, const struct bt_site *site)
+{
+	struct vcpu *v = bt->v;
+
+	if (v->s.cpl || vcpu_set_cr3(v, v->s.gpr[site->reg]))
+		return BT_REFUSED;
+	v->s.rip += site->len;
+	return BT_MOVED;
+}
+
+static uint64_t *base_msr(struct x86_state *s)
+{
+	switch ((uint32_t)s->gpr[R_CX]) {
+	case MSR_FS_BASE: return &s->seg[SEG_FS].base;
+	case MSR_GS_BASE: return &s->seg[SEG_GS].base;
+	case MSR_KERNEL_GS_BASE: return &s->msr.kernel_gs_base;
+	default: return NULL;
+	}
+}
+
+static enum bt_done do_msr(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t *msr = base_msr(s), val = (uint32_t)s->gpr[R_AX] | s->gpr[R_DX] << 32;
+
+	if (s->cpl || !msr || !x86_canonical(s, val))
+		return BT_REFUSED;
+	if (site->op == BT_OP_WRMSR) {
+		*msr = val;
+	} else {
+		s->gpr[R_AX] = (uint32_t)*msr;
+		s->gpr[R_DX] = *msr >> 32;
+	}
+	return BT_NEXT;
+}
+
+static enum bt_done do_invlpg(struct bt *bt, const struct bt_site *site)
+{
+	struct vcpu *v = bt->v;
+
+	if (v->s.cpl)
+		return BT_REFUSED;
+	if (x86_canonical(&v->s, bt->exit_t0))
+		tlb_flush_page(v->tlb, bt->exit_t0);
+	v->s.rip += site->len;
+	return BT_MOVED;
+}
+
+/* -- Bits ------------------------------------------------------------------------------------------------------------ */
+
+/* BT and its kin with a register offset: the word of memory that holds the bit, from T0 on. */
+static enum bt_done do_bit(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	bool write = site->op != BT_OP_BT;
+	unsigned bits = site->size * 8u, up = 64 - bits;
+	int64_t off = (int64_t)(s->gpr[site->reg] << up) >> up;
+	uint64_t la = bt->exit_t0 + (uint64_t)((off >> __builtin_ctz(bits)) * site->size);
+	uint64_t old, bit = BIT((uint64_t)off & (bits - 1));
+	void *p;
+
+	if (la & (site->size - 1u)) /* may cross a page */
+		return BT_REFUSED;
+	p = reach(bt, la, site->size, write);
+	if (!p)
+		return BT_REFUSED;
+	if (site->size == 8)
+		old = __atomic_load_n((uint64_t *)p, __ATOMIC_RELAXED);
+	else
+		old = __atomic_load_n((uint32_t *)p, __ATOMIC_RELAXED);
+	if (write && site->size == 8) {
+		old = site->op == BT_OP_BTS   ? __atomic_fetch_or((uint64_t *)p, bit, __ATOMIC_SEQ_CST)
+		      : site->op == BT_OP_BTR ? __atomic_fetch_and((uint64_t *)p, ~bit, __ATOMIC_SEQ_CST)
+					      : __atomic_fetch_xor((uint64_t *)p, bit, __ATOMIC_SEQ_CST);
+	} else if (write) {
+		old = site->op == BT_OP_BTS   ? __atomic_fetch_or((uint32_t *)p, (uint32_t)bit, __ATOMIC_SEQ_CST)
+		      : site->op == BT_OP_BTR ? __atomic_fetch_and((uint32_t *)p, (uint32_t)~bit, __ATOMIC_SEQ_CST)
+					      : __atomic_fetch_xor((uint32_t *)p, (uint32_t)bit, __ATOMIC_SEQ_CST);
+	}
+	if (write)
+		wrote(bt, p, site->size);
+	return set_flags(s, old & bit ? FL_CF : 0, FL_CF);
+}
+
+/* -- Strings ---------------------------------------------------------------------------------------------------------- */
+
+#define REP_MOVS(suffix) __asm__ volatile("rep movs" suffix : "+D"(d), "+S"(src), "+c"(n) : : "memory")
+#define REP_STOS(suffix) __asm__ volatile("rep stos" suffix : "+D"(d), "+c"(n) : "a"(a) : "memory")
+
+/* The host's own string instructions have the guest's semantics, overlap included. */
+static void copy(uint8_t *d, const uint8_t *src, uint64_t n, unsigned size)
+{
+	switch (size) {
+	case 1: REP_MOVS("b"); break;
+	case 2: REP_MOVS("w"); break;
+	case 4: REP_MOVS("l"); break;
+	default: REP_MOVS("q"); break;
+	}
+}
+
+static void fill(uint8_t *d, uint64_t a, uint64_t n, unsigned size)
+{
+	switch (size) {
+	case 1: REP_STOS("b"); break;
+	case 2: REP_STOS("w"); break;
+	case 4: REP_STOS("l"); break;
+	default: REP_STOS("q"); break;
+	}
+}
+
+/* As many elements as lie in the current pages; 0: one that the reference has to do. */
+static uint64_t string_piece(struct bt *bt, const struct bt_site *site, uint64_t count)
+{
+	struct x86_state *s = &bt->v->s;
+	uint64_t dst = s->gpr[R_DI], src = s->gpr[R_SI], left = PAGE_SIZE - (dst & (PAGE_SIZE - 1)), n;
+	bool movs = site->op == BT_OP_MOVS;
+	uint8_t *d, *from = NULL;
+
+	if (movs)
+		left = MIN(left, PAGE_SIZE - (src & (PAGE_SIZE - 1)));
+	n = MIN(left / site->size, count);
+	if (!n || !(d = reach(bt, dst, 1, true)) || (movs && !(from = reach(bt, src, 1, false))))
+		return 0;
+	/* Filling the source's entry may have put the destination's out of the way, not its page. */
+	if (movs)
+		copy(d, from, n, site->size);
+	else
+		fill(d, s->gpr[R_AX], n, site->size);
+	wrote(bt, d, n * site->size);
+	s->gpr[R_DI] += n * site->size;
+	if (movs)
+		s->gpr[R_SI] += n * site->size;
+	return n;
+}
+
+/* Committed piece by piece; what is left when one is refused is the reference's, from where it stands. */
+static enum bt_done do_string(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	bool repeats = site->reg;
+	uint64_t n;
+
+	if (s->rflags & FL_DF)
+		return BT_REFUSED;
+	if (!repeats)
+		return string_piece(bt, site, 1) ? BT_NEXT : BT_REFUSED;
+	while (s->gpr[R_CX]) {
+		n = string_piece(bt, site, s->gpr[R_CX]);
+		if (!n)
+			return BT_REFUSED;
+		s->gpr[R_CX] -= n;
+		if (s->gpr[R_CX] && atomic_load(&bt->v->work)) {
+			s->rflags |= FL_RF; /* as an interrupt between iterations pushes it */
+			return BT_REFUSED;
+		}
+	}
+	return BT_NEXT;
+}
+
+/* -- All of them ---------------------------------------------------------------------------------------------------------- */
+
+enum bt_done bt_system(struct bt *bt, const struct bt_site *site)
+{
+	static enum bt_done (*const op[])(struct bt *bt, const struct bt_site *site) = {
+		[BT_OP_CLI] = do_cli, [BT_OP_STI] = do_sti, [BT_OP_PUSHF] = do_pushf, [BT_OP_POPF] = do_popf,
+		[BT_OP_CLAC] = do_ac, [BT_OP_STAC] = do_ac, [BT_OP_SYSCALL] = do_syscall,
+		[BT_OP_SYSRET] = do_sysret, [BT_OP_IRETQ] = do_iretq, [BT_OP_SWAPGS] = do_swapgs,
+		[BT_OP_RDTSC] = do_rdtscp, [BT_OP_RDTSCP] = do_rdtscp, [BT_OP_MOV_FROM_CR] = do_mov_from_cr,
+		[BT_OP_MOV_FROM_SREG] = do_mov_from_sreg, [BT_OP_RDBASE] = do_base, [BT_OP_WRBASE] = do_base,
+		[BT_OP_MOV_TO_CR3] = do_mov_to_cr3, [BT_OP_RDMSR] = do_msr, [BT_OP_WRMSR] = do_msr,
+		[BT_OP_INVLPG] = do_invlpg, [BT_OP_BT] = do_bit, [BT_OP_BTS] = do_bit, [BT_OP_BTR] = do_bit,
+		[BT_OP_BTC] = do_bit, [BT_OP_MOVS] = do_string, [BT_OP_STOS] = do_string,
+	};
+	enum bt_done done = op[site->op](bt, site);
+
+	/* What has moved to the next instruction only because its mode changed. */
+	if (done == BT_NEXT || (done == BT_MOVED && bt->v->s.rip == site->rip && site->op < BT_OP_SETS_RIP))
+		bt->v->s.rip += site->len;
+	return done;
+}

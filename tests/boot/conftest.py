@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = bool(os.environ.get("DOPPEL_SHORT"))
+ENGINE = os.environ.get("DOPPEL_ENGINE") # all guests on this engine; empty: on the default one
 # Sanitizer builds are some ten times slower; limits only catch what hangs.
 PATIENCE = 10 if SHORT else 1
 BOOT_LIMIT = 180 * PATIENCE
@@ -43,6 +44,8 @@ class Doppel:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
+        if args[:1] == ("run",) and ENGINE:
+            args = ("run", "--engine", ENGINE, *args[1:])
         return subprocess.Popen([self.path, *map(str, args)], **kw)
 
     def __call__(self, *args, stdin=b"", limit=None, env=None):

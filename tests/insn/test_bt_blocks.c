@@ -14,7 +14,7 @@
 #include "base/bits.h"
 #include "tiny.h"
 
-#define ROUNDS    2700
+#define ROUNDS 20000
 #define INSNS     64
 #define AREA      TINY_HIGH /* pages 0, 1 and 3 are there, 2 is not; the stack is in page 5 and 6 */
 #define AREA_SIZE (8 * PAGE_SIZE)
@@ -119,8 +119,8 @@ static void generate(struct code *c)
 	put(c, 0xf4);
 	for (unsigned n = 0; n < INSNS; n++)
 		if (c->patch[n]) {
-			unsigned to = c->start[MIN(n + 1 + rnd(4), INSNS)];
-			int32_t d = (int32_t)(to - (c->patch[n] + 4));
+			unsigned to = n + 1 + rnd(4);
+			int32_t d = (int32_t)(c->start[MIN(to, INSNS)] - (c->patch[n] + 4));
 
 			memcpy(c->byte + c->patch[n], &d, 4);
 		}

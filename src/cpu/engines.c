@@ -27,7 +27,7 @@ const struct engine_ops *engine_choose(const char **why)
 int engine_find(const struct engine_ops **out, const char *name, struct err *e)
 {
 	struct strbuf names = STRBUF_INIT;
-	int rc;
+	int rc = 0;
 
 	if (!strcmp(name, "auto")) {
 		*out = engine_choose(NULL);
@@ -36,11 +36,12 @@ int engine_find(const struct engine_ops **out, const char *name, struct err *e)
 	for (unsigned i = 0; i < ARRAY_SIZE(engines); i++) {
 		if (!strcmp(name, engines[i]->name)) {
 			*out = engines[i];
-			return 0;
+			goto out;
 		}
 		strbuf_addf(&names, ", %s", engines[i]->name);
 	}
 	rc = err_set(e, EINVAL, "engine '%s': unknown; use auto%s", name, names.buf);
+out:
 	strbuf_release(&names);
 	return rc;
 }

@@ -271,10 +271,12 @@ static _Noreturn void run_command(struct request *r, long console, long input)
 	static char shell[] = "SHELL=/bin/sh", term[] = "TERM=vt102";
 	char *env[] = { path, home, user, shell, r->term ? r->term : term, NULL };
 	uint64_t none = 0;
+	int self = (int)sys0(__NR_getpid);
 	long rc;
 
-	sys0(__NR_setsid);
-	sys3(__NR_ioctl, console, TIOCSCTTY, 0);
+	/* Its own process group, in the foreground; SIGTTOU is blocked still. */
+	sys2(__NR_setpgid, 0, 0);
+	sys3(__NR_ioctl, console, TIOCSPGRP, (long)&self);
 	sys2(__NR_dup2, input, 0);
 	sys2(__NR_dup2, console, 1);
 	sys2(__NR_dup2, console, 2);
@@ -353,6 +355,12 @@ void agent_main(void)
 		power(LINUX_REBOOT_CMD_POWER_OFF);
 	}
 	set_console(&request, console);
+	/*
+	 * The session is ours: when a session's leader ends, its terminal is hung up, and what was written to it and has
+	 * not left the port yet is thrown away.
+	 */
+	sys0(__NR_setsid);
+	sys3(__NR_ioctl, console, TIOCSCTTY, 0);
 	input = request.shell || request.stdin_tty ? console : start_pump();
 	child = sys0(__NR_fork);
 	if (!child)

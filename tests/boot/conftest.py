@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import termios
 import time
@@ -44,6 +45,8 @@ class Doppel:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
+        # A job in the background is started with SIGINT ignored, and so would be what the tests send.
+        kw.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         if args[:1] == ("run",) and ENGINE:
             args = ("run", "--engine", ENGINE, *args[1:])
         return subprocess.Popen([self.path, *map(str, args)], **kw)

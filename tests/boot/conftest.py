@@ -35,6 +35,12 @@ class Result:
         return f"status {self.status}\n--- out\n{self.out[-4000:]!r}\n--- err\n{self.err[-4000:]!r}"
 
 
+def default_signals():
+    """A job in the background, or under nohup, has signals ignored that the tests send."""
+    for s in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(s, signal.SIG_DFL)
+
+
 class Doppel:
     """The program under test."""
 
@@ -45,8 +51,7 @@ class Doppel:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
-        # A job in the background is started with SIGINT ignored, and so would be what the tests send.
-        kw.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        kw.setdefault("preexec_fn", default_signals)
         if args[:1] == ("run",) and ENGINE:
             args = ("run", "--engine", ENGINE, *args[1:])
         return subprocess.Popen([self.path, *map(str, args)], **kw)

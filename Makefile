@@ -41,7 +41,7 @@ bench: build
 	@bench/run $(B)
 
 install: build
-	@DESTDIR="$(DESTDIR)" meson configure $(B) -Dprefix="$(PREFIX)" >/dev/null && DESTDIR="$(DESTDIR)" meson install -C $(B) --no-rebuild
+	@meson setup --reconfigure $(B) -Dprefix="$(PREFIX)" >/dev/null && DESTDIR="$(DESTDIR)" meson install -C $(B)
 
 clean:
 	rm -rf build build-asan build-tsan

@@ -242,17 +242,20 @@ static void test_lock_page_split(void **state)
 	split_sum(*state, SPLIT + 0xffc);
 }
 
-/* One flips its bit with each of XOR, OR, AND, NOT; the other one adds in the same byte's neighbour bits. */
-GUEST(flip_low, 64, LOOP("lock xorb $1, (%rdi); lock orb $2, (%rdi); lock andb $~2, (%rdi)"));
-GUEST(flip_high, 64, LOOP("lock xorb $0x10, (%rdi); lock notb (%rdi); lock notb (%rdi); lock negb 8(%rdi)"));
+/* XOR and pairs of NOT in one byte, which commute; OR with AND, and XOR of another bit, in the next. */
+GUEST(flip_low, 64, LOOP("lock xorb $1, (%rdi); lock orb $2, 1(%rdi); lock andb $~2, 1(%rdi)"));
+GUEST(flip_high, 64, LOOP("lock xorb $0x10, (%rdi); lock notb (%rdi); lock notb (%rdi); lock xorb $0x20, 1(%rdi); "
+			  "lock negb 8(%rdi)"));
 
 static void test_lock_logic(void **state)
 {
 	struct duo *d = *state;
 
 	*at(d, SHARED) = 0x44;
+	*at(d, SHARED + 1) = 0x80;
 	RUN(d, flip_low, flip_high);
-	assert_int_equal(shared(d, 1), 0x44); /* ROUNDS is even */
+	assert_int_equal(*at(d, SHARED), 0x44); /* ROUNDS is even */
+	assert_int_equal(*at(d, SHARED + 1), 0x80);
 }
 
 /* Aligned words are written and read whole: the reader stops with r9 = 1 when it sees half of one. */

@@ -25,16 +25,6 @@ static void on_vcpu_exit(void *opaque, struct vcpu *v, enum vcpu_exit why)
 		pc_tell(opaque, PC_EVENT_ERROR, PC_CAUSE_ENGINE, v->index);
 }
 
-/* A page that an engine has code of was written. */
-static void code_changed(void *opaque, uint64_t gpa, uint64_t len)
-{
-	struct pc *pc = opaque;
-
-	for (unsigned i = 0; i < pc->group.n; i++)
-		if (pc->cfg.engine->code_changed)
-			pc->cfg.engine->code_changed(pc->group.v[i], gpa, len);
-}
-
 static int check_config(const struct pc_config *cfg, struct err *e)
 {
 	if (cfg->cpus < 1 || cfg->cpus > PC_MAX_CPUS)
@@ -85,7 +75,7 @@ static int build(struct pc *pc, struct err *e)
 		rc = board_new(pc, e);
 	if (rc)
 		return rc;
-	ram_set_listener(pc->ram, code_changed, pc);
+	ram_set_listener(pc->ram, vcpu_group_code_changed, &pc->group);
 	space_set_listener(pc->mem, vcpu_group_memory_changed, &pc->group);
 	pc_reset(pc);
 	return 0;

@@ -7,6 +7,7 @@
  * and refuses the others before it has changed anything.
  */
 #include "cpu/bt/system.h"
+#include "cpu/rep.h"
 #include "x86/desc.h"
 
 /* -- Guest memory --------------------------------------------------------------------------------------- */
@@ -367,30 +368,6 @@ static enum bt_done do_bit(struct bt *bt, const struct bt_site *site)
 
 /* -- Strings ---------------------------------------------------------------------------------------------------------- */
 
-#define REP_MOVS(suffix) __asm__ volatile("rep movs" suffix : "+D"(d), "+S"(src), "+c"(n) : : "memory")
-#define REP_STOS(suffix) __asm__ volatile("rep stos" suffix : "+D"(d), "+c"(n) : "a"(a) : "memory")
-
-/* The host's own string instructions have the guest's semantics, overlap included. */
-static void copy(uint8_t *d, const uint8_t *src, uint64_t n, unsigned size)
-{
-	switch (size) {
-	case 1: REP_MOVS("b"); break;
-	case 2: REP_MOVS("w"); break;
-	case 4: REP_MOVS("l"); break;
-	default: REP_MOVS("q"); break;
-	}
-}
-
-static void fill(uint8_t *d, uint64_t a, uint64_t n, unsigned size)
-{
-	switch (size) {
-	case 1: REP_STOS("b"); break;
-	case 2: REP_STOS("w"); break;
-	case 4: REP_STOS("l"); break;
-	default: REP_STOS("q"); break;
-	}
-}
-
 /* As many elements as lie in the current pages; 0: one that the reference has to do. */
 static uint64_t string_piece(struct bt *bt, const struct bt_site *site, uint64_t count)
 {
@@ -406,9 +383,9 @@ static uint64_t string_piece(struct bt *bt, const struct bt_site *site, uint64_t
 		return 0;
 	/* Filling the source's entry may have put the destination's out of the way, not its page. */
 	if (movs)
-		copy(d, from, n, site->size);
+		rep_copy(d, from, n, site->size);
 	else
-		fill(d, s->gpr[R_AX], n, site->size);
+		rep_fill(d, s->gpr[R_AX], n, site->size);
 	wrote(bt, d, n * site->size);
 	s->gpr[R_DI] += n * site->size;
 	if (movs)

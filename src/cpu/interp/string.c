@@ -2,6 +2,7 @@
 /* String instructions, restartable after every element; long copies and fills go page by page. */
 #include "cpu/interp/alu.h"
 #include "cpu/interp/context.h"
+#include "cpu/rep.h"
 
 /* One element. Registers are updated by the caller once it has succeeded. */
 typedef void (*element_fn)(struct vcpu *v, const struct insn *in, uint64_t src, uint64_t dst);
@@ -85,30 +86,6 @@ static uint8_t *flat_ptr(struct vcpu *v, enum x86_segreg seg, uint64_t off, enum
 	return p;
 }
 
-#define REP_MOVS(suffix) __asm__ volatile("rep movs" suffix : "+D"(d), "+S"(s), "+c"(n) : : "memory")
-#define REP_STOS(suffix) __asm__ volatile("rep stos" suffix : "+D"(d), "+c"(n) : "a"(a) : "memory")
-
-/* The host's own string instructions have the guest's semantics, overlap included. */
-static void copy(uint8_t *d, const uint8_t *s, uint64_t n, unsigned size)
-{
-	switch (size) {
-	case 1: REP_MOVS("b"); break;
-	case 2: REP_MOVS("w"); break;
-	case 4: REP_MOVS("l"); break;
-	default: REP_MOVS("q"); break;
-	}
-}
-
-static void fill(uint8_t *d, uint64_t a, uint64_t n, unsigned size)
-{
-	switch (size) {
-	case 1: REP_STOS("b"); break;
-	case 2: REP_STOS("w"); break;
-	case 4: REP_STOS("l"); break;
-	default: REP_STOS("q"); break;
-	}
-}
-
 /*
  * Do as many elements as lie in the current pages at once. Returns their number, 0 when one has to be
  * done the careful way (backward, page crossing, page not in the TLB, device, breakpoints).
@@ -137,9 +114,9 @@ static uint64_t bulk(struct vcpu *v, const struct insn *in, uint64_t count, uint
 	    (s && !is_flat(v, (enum x86_segreg)in->seg, src, n * in->size, false)))
 		return 0;
 	if (s)
-		copy(d, s, n, in->size);
+		rep_copy(d, s, n, in->size);
 	else
-		fill(d, v->s.gpr[R_AX], n, in->size);
+		rep_fill(d, v->s.gpr[R_AX], n, in->size);
 	ram_note_write(v->ram, gpa, n * in->size);
 	return n;
 }

@@ -10,6 +10,9 @@
 #include "base/endian.h"
 #include "cpu/bt/bt.h"
 
+/* Runs while the guest's vector state is in the host's registers, which the sanitizers' checks would use. */
+#define NOT_SANITIZED __attribute__((no_sanitize("address", "thread", "undefined")))
+
 /* Offsets in the legacy region of an XSAVE image, SDM vol. 1, table 10-2 */
 enum { XS_FCW = 0, XS_FSW = 2, XS_FTW = 4, XS_FOP = 6, XS_MXCSR = 24, XS_ST = 32, XS_XMM = 160, XS_BV = 512 };
 
@@ -66,7 +69,7 @@ int bt_fpu_init(struct bt *bt, struct err *e)
 
 /* -- Host registers and image ------------------------------------------------------------------------------ */
 
-void bt_fpu_park(struct bt *bt)
+NOT_SANITIZED void bt_fpu_park(struct bt *bt)
 {
 	if (!bt->fpu_live)
 		return;
@@ -79,7 +82,7 @@ void bt_fpu_park(struct bt *bt)
 	bt->fpu_in_image = true;
 }
 
-void bt_fpu_resume(struct bt *bt)
+NOT_SANITIZED void bt_fpu_resume(struct bt *bt)
 {
 	if (bt->fpu_live)
 		return;

@@ -16,7 +16,10 @@
 #include "cpu/isa.h"
 #include "mmu/walk.h"
 
-/* The sanitizers' own code uses vector registers everywhere. */
+/*
+ * The sanitizers' own code, which runs at every access to memory, uses vector registers: there the guest's are in the
+ * host's only between bt_fpu_resume() and bt_fpu_park() on both sides of bt_enter(), none of which is instrumented.
+ */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define EAGER_FPU
 #elif defined(__has_feature)
@@ -172,7 +175,6 @@ static void load_context(struct bt *bt)
 {
 	const struct x86_state *s = &bt->v->s;
 
-	bt_fpu_resume(bt);
 	bt->r10 = s->gpr[T0];
 	bt->r11 = s->gpr[T1];
 	bt->seg_base[0] = s->seg[SEG_FS].base;
@@ -213,11 +215,12 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 		atomic_store(&bt->in_code, false);
 		return NULL;
 	}
+	bt_fpu_resume(bt);
 	bt_enter(bt, code);
-	atomic_store_explicit(&bt->in_code, false, memory_order_release);
 #ifdef EAGER_FPU
 	bt_fpu_park(bt);
 #endif
+	atomic_store_explicit(&bt->in_code, false, memory_order_release);
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
 	store_context(bt, site);
 	bt->v->stats.bt_exits++;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include "base/err.h"
 
+struct strbuf;
 struct vcpu;
 
 /* Why run() came back. Guest I/O is done inside of run(), by space_read/space_write. */
@@ -48,6 +49,7 @@ struct engine_ops {
 	void (*code_changed)(struct vcpu *v, uint64_t gpa, uint64_t len);
 	void (*memory_changed)(struct vcpu *v); /* the map of the memory space changed */
 	void (*destroy)(struct vcpu *v);
+	void (*print_stats)(struct vcpu *v, struct strbuf *out); /* lines beside those of cpu/stats.h */
 };
 
 extern const struct engine_ops interp_engine;

@@ -222,5 +222,7 @@ void vm_print_stats(const struct vm *vm, struct strbuf *out)
 #define X(name, help) strbuf_addf(out, "cpu%u.%-19s %14" PRIu64 "  %s\n", i, #name, s->name, help);
 		VCPU_STATS(X)
 #undef X
+		if (vm->pc->group.v[i]->engine->print_stats)
+			vm->pc->group.v[i]->engine->print_stats(vm->pc->group.v[i], out);
 	}
 }

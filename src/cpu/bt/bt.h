@@ -58,6 +58,7 @@ enum bt_site_kind {
 	SITE_SYSTEM,     /* a helper of system.c executes the instruction at rip */
 	SITE_INTERP,     /* the reference engine executes the instruction at rip */
 	SITE_INTERP_FPU, /* the same, and it touches x87, vector or mask state */
+	SITE_KINDS
 };
 
 /* Stands in code memory behind the stub that refers to it. */
@@ -190,6 +191,9 @@ struct bt {
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
 	ZydisDecoder decoder;
 	struct translation *translation; /* the passes' working memory */
+	uint64_t exits[SITE_KINDS];      /* from translated code, by kind of site */
+	uint64_t system_ops[64];         /* SITE_SYSTEM by enum bt_system_op */
+	uint64_t fallbacks[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* what the reference did, by mnemonic; 0: events and faults */
 	stack_t altstack;
 };
 
@@ -254,6 +258,9 @@ int bt_fault_init(struct bt *bt, struct err *e);
 void bt_fault_thread(struct bt *bt); /* on the vCPU's thread, before it first enters code */
 void bt_fault_release(struct bt *bt);
 void bt_catch_signals(void);         /* (again, if somebody else has taken them: a test framework) */
+
+/* stats.c: what struct bt counts, beside cpu/stats.h. */
+void bt_print_stats(struct vcpu *v, struct strbuf *out);
 
 extern const struct engine_ops bt_engine;
 

@@ -44,12 +44,16 @@ static void fpu_to_state(struct bt *bt)
 /* fpu: the step may touch x87, vector or mask state. */
 static enum vcpu_exit step(struct bt *bt, bool fpu)
 {
+	enum vcpu_exit ex;
+
 	bt_fpu_park(bt);
 	if (fpu)
 		fpu_to_state(bt);
 	bt->shadow_rip = BT_NO_SHADOW;
 	bt->v->stats.bt_interp_steps++;
-	return interp_step(bt->v);
+	ex = interp_step(bt->v);
+	bt->fallbacks[interp_last_mnemonic(bt->v)]++;
+	return ex;
 }
 
 /* -- What has happened outside of translated code --------------------------------------------------------- */
@@ -224,6 +228,7 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
 	store_context(bt, site);
 	bt->v->stats.bt_exits++;
+	bt->exits[site->kind]++;
 	return site;
 }
 
@@ -247,6 +252,7 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 {
 	struct vcpu *v = bt->v;
 
+	bt->system_ops[site->op]++;
 	v->s.shadow = SHADOW_NONE; /* unless it is refused, this was the instruction behind an STI */
 	switch (bt_system(bt, site)) {
 	case BT_NEXT:
@@ -459,4 +465,5 @@ const struct engine_ops bt_engine = {
 	.sync_in = bt_sync_in,
 	.code_changed = bt_code_changed,
 	.destroy = bt_destroy,
+	.print_stats = bt_print_stats,
 };

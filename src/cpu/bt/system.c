@@ -421,15 +421,11 @@ static enum bt_done do_string(struct bt *bt, const struct bt_site *site)
 
 enum bt_done bt_system(struct bt *bt, const struct bt_site *site)
 {
-	static enum bt_done (*const op[])(struct bt *bt, const struct bt_site *site) = {
-		[BT_OP_CLI] = do_cli, [BT_OP_STI] = do_sti, [BT_OP_PUSHF] = do_pushf, [BT_OP_POPF] = do_popf,
-		[BT_OP_CLAC] = do_ac, [BT_OP_STAC] = do_ac, [BT_OP_SYSCALL] = do_syscall,
-		[BT_OP_SYSRET] = do_sysret, [BT_OP_IRETQ] = do_iretq, [BT_OP_SWAPGS] = do_swapgs,
-		[BT_OP_RDTSC] = do_rdtscp, [BT_OP_RDTSCP] = do_rdtscp, [BT_OP_MOV_FROM_CR] = do_mov_from_cr,
-		[BT_OP_MOV_FROM_SREG] = do_mov_from_sreg, [BT_OP_RDBASE] = do_base, [BT_OP_WRBASE] = do_base,
-		[BT_OP_MOV_TO_CR3] = do_mov_to_cr3, [BT_OP_RDMSR] = do_msr, [BT_OP_WRMSR] = do_msr,
-		[BT_OP_INVLPG] = do_invlpg, [BT_OP_BT] = do_bit, [BT_OP_BTS] = do_bit, [BT_OP_BTR] = do_bit,
-		[BT_OP_BTC] = do_bit, [BT_OP_MOVS] = do_string, [BT_OP_STOS] = do_string,
+	static enum bt_done (*const op[BT_OP_COUNT])(struct bt *bt, const struct bt_site *site) = {
+#define X(op, fn, name) [BT_OP_##op] = fn,
+		BT_OPS_NEXT(X)
+		BT_OPS_JUMP(X)
+#undef X
 	};
 	enum bt_done done = op[site->op](bt, site);
 

@@ -5,21 +5,49 @@
 
 #include "cpu/bt/bt.h"
 
+/*
+ * One line each: the operation, the function of system.c that does it, its name in the statistics. What the site says
+ * beside the operation (struct bt_site) stands behind it; reg is a general register unless something else is said.
+ */
+#define BT_OPS_NEXT(X)                                                                                       \
+	X(CLI, do_cli, "cli")                                                                                \
+	X(STI, do_sti, "sti")                                                                                \
+	X(PUSHF, do_pushf, "pushf")                                                                          \
+	X(POPF, do_popf, "popf")                                                                             \
+	X(CLAC, do_ac, "clac")                                                                               \
+	X(STAC, do_ac, "stac")                                                                               \
+	X(SWAPGS, do_swapgs, "swapgs")                                                                       \
+	X(RDTSC, do_rdtscp, "rdtsc")                                                                         \
+	X(RDTSCP, do_rdtscp, "rdtscp")                                                                       \
+	X(MOV_FROM_CR, do_mov_from_cr, "mov from cr")     /* size: which, reg */                             \
+	X(MOV_FROM_SREG, do_mov_from_sreg, "mov from sreg") /* size: which, reg */                           \
+	X(RDBASE, do_base, "rd base")                     /* RDFSBASE and its kin. size: which segment, reg */ \
+	X(WRBASE, do_base, "wr base")                                                                        \
+	X(RDMSR, do_msr, "rdmsr")                                                                            \
+	X(WRMSR, do_msr, "wrmsr")                                                                            \
+	X(BT, do_bit, "bt")                               /* T0: the bit string, reg: bit offset, size: of the operand */ \
+	X(BTS, do_bit, "bts")                                                                                \
+	X(BTR, do_bit, "btr")                                                                                \
+	X(BTC, do_bit, "btc")                                                                                \
+	X(MOVS, do_string, "movs")                        /* size: of an element, reg: 1 with REP */         \
+	X(STOS, do_string, "stos")
+
+/* These set RIP themselves and never go on behind their site. */
+#define BT_OPS_JUMP(X)                                                                                       \
+	X(MOV_TO_CR3, do_mov_to_cr3, "mov to cr3")        /* reg */                                          \
+	X(INVLPG, do_invlpg, "invlpg")                    /* T0: the address */                              \
+	X(SYSCALL, do_syscall, "syscall")                                                                    \
+	X(SYSRET, do_sysret, "sysret")                                                                       \
+	X(IRETQ, do_iretq, "iretq")
+
 enum bt_system_op {
 	BT_OP_NONE,
-	BT_OP_CLI, BT_OP_STI, BT_OP_PUSHF, BT_OP_POPF, BT_OP_CLAC, BT_OP_STAC,
-	BT_OP_SWAPGS, BT_OP_RDTSC, BT_OP_RDTSCP,
-	BT_OP_MOV_FROM_CR,              /* size: which, reg: to */
-	BT_OP_MOV_FROM_SREG,            /* size: which, reg: to */
-	BT_OP_RDBASE, BT_OP_WRBASE,     /* RDFSBASE and its kin. size: which segment, reg */
-	BT_OP_RDMSR, BT_OP_WRMSR,
-	BT_OP_BT, BT_OP_BTS, BT_OP_BTR, BT_OP_BTC, /* T0: address of the bit string, reg: bit offset, size: of the operand */
-	BT_OP_MOVS, BT_OP_STOS,         /* size: of an element, reg: 1 with REP */
-	/* These set RIP themselves and never go on behind their site. */
+#define X(op, fn, name) BT_OP_##op,
+	BT_OPS_NEXT(X)
 	BT_OP_SETS_RIP,
-	BT_OP_MOV_TO_CR3 = BT_OP_SETS_RIP, /* reg */
-	BT_OP_INVLPG,                   /* T0: the address */
-	BT_OP_SYSCALL, BT_OP_SYSRET, BT_OP_IRETQ,
+	BT_OPS_JUMP(X)
+#undef X
+	BT_OP_COUNT
 };
 
 enum bt_done {
@@ -30,6 +58,8 @@ enum bt_done {
 
 /* The instruction of a SITE_SYSTEM; the guest's state is in v->s but for the vector registers. */
 enum bt_done bt_system(struct bt *bt, const struct bt_site *site);
+
+const char *bt_system_name(enum bt_system_op op); /* for the statistics */
 
 struct bt_insn;
 struct translation;

@@ -21,6 +21,9 @@ void interp_free(struct vcpu *v);
  */
 enum vcpu_exit interp_step(struct vcpu *v);
 
+/* What the last step executed, a ZydisMnemonic; 0: it delivered an event before it came to an instruction. */
+unsigned interp_last_mnemonic(const struct vcpu *v);
+
 /* The mode in which the code of v is decoded or its privilege may have changed: seg[CS], SS, CR0, EFER,
  * CPL, EFLAGS.AC/VM were written. Every handler that writes one of them calls this. */
 void interp_mode_changed(struct vcpu *v);

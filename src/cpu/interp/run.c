@@ -300,6 +300,11 @@ enum vcpu_exit interp_step(struct vcpu *v)
 	return step_once(v);
 }
 
+unsigned interp_last_mnemonic(const struct vcpu *v)
+{
+	return v->interp->cur ? v->interp->cur->mnemonic : ZYDIS_MNEMONIC_INVALID;
+}
+
 /* -- Context ---------------------------------------------------------------------------------------------- */
 
 void interp_mode_changed(struct vcpu *v)

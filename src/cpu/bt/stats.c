@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The translator's counters by cause: exits, system instructions done by helpers, instructions left to the reference. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/strbuf.h"
+#include "cpu/bt/system.h"
+
+static const char *const kind_name[SITE_KINDS] = {
+	[SITE_LOOKUP] = "lookup", [SITE_INDIRECT] = "indirect", [SITE_POLL] = "poll", [SITE_TLB] = "tlb",
+	[SITE_SYSTEM] = "system", [SITE_INTERP] = "interp", [SITE_INTERP_FPU] = "interp_fpu",
+};
+
+_Static_assert(BT_OP_COUNT <= ARRAY_SIZE(((struct bt *)0)->system_ops), "a counter for each operation");
+
+const char *bt_system_name(enum bt_system_op op)
+{
+	static const char *const names[BT_OP_COUNT] = {
+#define X(op, fn, name) [BT_OP_##op] = name,
+		BT_OPS_NEXT(X)
+		BT_OPS_JUMP(X)
+#undef X
+	};
+
+	return names[op] ? names[op] : "-";
+}
+
+static void line(const struct vcpu *v, struct strbuf *out, const char *group, const char *name, uint64_t n)
+{
+	if (n)
+		strbuf_addf(out, "cpu%u.%s.%-*s %14" PRIu64 "\n", v->index, group, (int)(18 - strlen(group)), name, n);
+}
+
+void bt_print_stats(struct vcpu *v, struct strbuf *out)
+{
+	const struct bt *bt = v->engine_data;
+
+	for (unsigned k = 0; k < SITE_KINDS; k++)
+		line(v, out, "bt_exit", kind_name[k], bt->exits[k]);
+	for (unsigned op = 0; op < BT_OP_COUNT; op++)
+		line(v, out, "bt_system", bt_system_name((enum bt_system_op)op), bt->system_ops[op]);
+	line(v, out, "bt_fallback", "events", bt->fallbacks[0]);
+	for (unsigned m = 1; m < ARRAY_SIZE(bt->fallbacks); m++)
+		line(v, out, "bt_fallback", ZydisMnemonicGetString((ZydisMnemonic)m), bt->fallbacks[m]);
+}

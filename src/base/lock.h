@@ -10,11 +10,14 @@ enum lock_rank {
 	RANK_VM = 10,      /* lifecycle of the VM */
 	RANK_DEVICE = 20,  /* a chip: serial port, PIT, PCI function ... */
 	RANK_SPACE = 30,   /* an address space's region list */
+	RANK_PCI_INTX = 35, /* levels of a PCI bus' interrupt pins */
 	RANK_INTC = 40,    /* 8259 pair, IOAPIC, the interrupt router */
 	RANK_LAPIC = 50,   /* one local APIC */
 	RANK_VCPU = 60,    /* a vCPU's sleep */
 	RANK_CLOCK = 70,   /* the timer queue */
 	RANK_CHR = 80,     /* output queue of a character backend */
+	RANK_BLK = 82,     /* request queue of a disk */
+	RANK_NET = 84,     /* send queue of a network */
 	RANK_LEAF = 100,   /* takes nothing inside */
 };
 

@@ -16,6 +16,7 @@
 
 #define FUNCTIONS          256
 #define STATUS_CAPS        0x10 /* in the status register */
+#define STATUS_INTX        0x08
 #define BAR_IO             0x1
 #define BAR_MEM64          0x4
 #define BAR_PREFETCH       0x8
@@ -26,6 +27,8 @@
 struct pci_bus {
 	struct pci_bus_config cfg;
 	struct pci_function *fn[FUNCTIONS];
+	struct lock intx_lock;         /* RANK_PCI_INTX: wires, and the intx_ fields of functions */
+	unsigned asserted[PCI_PINS];   /* how many functions drive each wire */
 };
 
 struct pci_bus *pci_bus_new(const struct pci_bus_config *c)
@@ -34,11 +37,13 @@ struct pci_bus *pci_bus_new(const struct pci_bus_config *c)
 
 	BUG_ON(!b);
 	b->cfg = *c;
+	lock_init(&b->intx_lock, RANK_PCI_INTX);
 	return b;
 }
 
 void pci_bus_free(struct pci_bus *b)
 {
+	lock_release(&b->intx_lock);
 	free(b);
 }
 
@@ -113,6 +118,50 @@ void pci_add_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar)
 	put_le32(f->config + off, flags);
 }
 
+/* -- INTx -------------------------------------------------------------------------------------- */
+
+static void intx_update_locked(struct pci_function *f)
+{
+	unsigned pin = f->config[PCI_INTERRUPT_PIN];
+	unsigned wire = ((f->devfn >> 3) + pin - 1) % PCI_PINS;
+	bool drive = pin && f->intx_level && !f->intx_off;
+	unsigned before = f->bus->asserted[wire];
+
+	if (drive == f->intx_driven)
+		return;
+	f->intx_driven = drive;
+	f->bus->asserted[wire] += drive ? 1 : -1;
+	if (!before != !f->bus->asserted[wire])
+		irq_set(&f->bus->cfg.intx[wire], drive);
+}
+
+void pci_set_intx(struct pci_function *f, bool level)
+{
+	lock_take(&f->bus->intx_lock);
+	f->intx_level = level;
+	intx_update_locked(f);
+	lock_drop(&f->bus->intx_lock);
+}
+
+/* The command register may have changed. */
+static void intx_follow_command(struct pci_function *f)
+{
+	lock_take(&f->bus->intx_lock);
+	f->intx_off = get_le16(f->config + PCI_COMMAND) & PCI_CMD_INTX_OFF;
+	intx_update_locked(f);
+	lock_drop(&f->bus->intx_lock);
+}
+
+static bool intx_asked(struct pci_function *f)
+{
+	bool level;
+
+	lock_take(&f->bus->intx_lock);
+	level = f->intx_level;
+	lock_drop(&f->bus->intx_lock);
+	return level;
+}
+
 /* -- Functions --------------------------------------------------------------------------------- */
 
 void pci_function_init(struct pci_function *f, struct pci_bus *b, uint8_t devfn, const struct pci_ids *ids)
@@ -138,7 +187,13 @@ void pci_function_release(struct pci_function *f)
 {
 	for (unsigned n = 0; n < PCI_BARS; n++)
 		bar_unmap(f, &f->bar[n]);
+	pci_set_intx(f, false);
 	f->bus->fn[f->devfn] = NULL;
+}
+
+bool pci_slot_free(const struct pci_bus *b, uint8_t devfn)
+{
+	return !b->fn[devfn];
 }
 
 uint8_t pci_add_capability(struct pci_function *f, uint8_t id, uint8_t size)
@@ -163,6 +218,7 @@ void pci_function_reset(struct pci_function *f)
 {
 	memcpy(f->config, f->reset_config, sizeof(f->config));
 	bars_update(f);
+	intx_follow_command(f);
 }
 
 int pci_function_post_load(struct pci_function *f)
@@ -171,6 +227,7 @@ int pci_function_post_load(struct pci_function *f)
 		if ((f->config[i] ^ f->reset_config[i]) & ~f->writable[i])
 			return -EINVAL;
 	bars_update(f);
+	intx_follow_command(f);
 	return 0;
 }
 
@@ -185,12 +242,14 @@ static struct pci_function *find(struct pci_bus *b, uint8_t bus, uint8_t devfn, 
 
 uint32_t pci_config_read(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned off, unsigned size)
 {
-	const struct pci_function *f = find(b, bus, devfn, off, size);
+	struct pci_function *f = find(b, bus, devfn, off, size);
 	uint32_t val = 0;
 
 	if (!f)
 		return size_mask(size);
 	memcpy(&val, f->config + off, size);
+	if (off <= PCI_STATUS && off + size > PCI_STATUS && intx_asked(f))
+		val |= (uint32_t)STATUS_INTX << (8 * (PCI_STATUS - off));
 	return val;
 }
 
@@ -202,6 +261,10 @@ void pci_config_write(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned of
 		return;
 	for (unsigned i = off; i < off + size; i++, val >>= 8)
 		f->config[i] = (f->config[i] & ~f->writable[i]) | (val & f->writable[i]);
-	if (off < PCI_BAR0 + 4 * PCI_BARS && off + size > PCI_COMMAND)
+	if (off < PCI_BAR0 + 4 * PCI_BARS && off + size > PCI_COMMAND) {
 		bars_update(f);
+		intx_follow_command(f);
+	}
+	if (f->written)
+		f->written(f, off, size);
 }

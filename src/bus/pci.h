@@ -5,10 +5,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "irq/irq.h"
 #include "mem/space.h"
 
 #define PCI_CONFIG_SIZE 256
 #define PCI_BARS        6
+#define PCI_PINS        4 /* INTA# to INTD# */
 #define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
 
 /* Header type 0, PCI Local Bus Specification 3.0, 6.1 */
@@ -50,6 +52,11 @@ struct pci_function {
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t writable[PCI_CONFIG_SIZE];     /* bits that the guest can write */
 	uint8_t reset_config[PCI_CONFIG_SIZE]; /* what pci_function_reset() goes back to */
+	bool intx_level;           /* what the chip asks for; the bus' INTx lock */
+	bool intx_off;             /* as in the command register; the bus' INTx lock */
+	bool intx_driven;          /* it is part of the wire's level; the bus' INTx lock */
+	/* The guest has written config[off .. off + size - 1]; with the bridge's lock held. NULL: nobody minds. */
+	void (*written)(struct pci_function *f, unsigned off, unsigned size);
 	struct pci_bar bar[PCI_BARS];
 };
 
@@ -69,6 +76,8 @@ struct pci_window {
 struct pci_bus_config {
 	struct space *mem, *pio;
 	struct pci_window io, mem32, mem64;
+	/* Pin p (INTA# 0) of slot s is wired to intx[(s + p) % 4], as on PCs; the bus joins what shares a wire. */
+	struct irq_line intx[PCI_PINS];
 };
 
 struct pci_bus *pci_bus_new(const struct pci_bus_config *c);
@@ -77,6 +86,15 @@ void pci_bus_free(struct pci_bus *b);
 /* Fill in the identity of f (zeroed before) and plug it in; the slot must be free. */
 void pci_function_init(struct pci_function *f, struct pci_bus *b, uint8_t devfn, const struct pci_ids *ids);
 void pci_function_release(struct pci_function *f); /* unplug */
+
+/* Whether nothing is plugged in there. */
+bool pci_slot_free(const struct pci_bus *b, uint8_t devfn);
+
+/*
+ * What the chip asks for at its pin (PCI_INTERRUPT_PIN): the interrupt status bit follows and, unless the guest has disabled
+ * INTx, the wire. Any thread, under any lock of a rank below RANK_PCI_INTX.
+ */
+void pci_set_intx(struct pci_function *f, bool level);
 
 /* Describe BAR n (a 64-bit one takes n+1 too). bar's region and mapped_at are ignored. */
 void pci_add_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar);

@@ -14,7 +14,7 @@
 #include "cli/guest/guest_files.h"
 #include "cli/sha256.h"
 #include "cli/subprocess.h"
-#include "machine/pc.h"
+#include "machine/devices.h"
 
 /*
  * mitigations=off: all of this guest's programs trust each other, and against speculation on the host
@@ -222,7 +222,7 @@ static int build_request(const struct guest_request *rq, struct strbuf *archive,
 	strbuf_addf(&s, "stdin_tty=%d%c", rq->stdin_tty || !rq->argv, 0);
 	strbuf_addf(&s, "stdout_tty=%d%c", rq->stdout_tty || !rq->argv, 0);
 	strbuf_addf(&s, "rows=%u%ccols=%u%c", rq->rows, 0, rq->cols, 0);
-	strbuf_addf(&s, "exit_port=%u%c", PC_DEBUG_EXIT_PORT, 0);
+	strbuf_addf(&s, "exit_port=%u%c", DEBUG_EXIT_PORT, 0);
 	if (rq->term && *rq->term)
 		strbuf_addf(&s, "TERM=%s%c", rq->term, 0);
 	add_string(&s, "");

@@ -183,6 +183,13 @@ static void say_loaded(const struct boot_info *b)
 		b->kernel_start, b->kernel_end, b->initrd_start, b->initrd_end);
 }
 
+static int add_debug_exit(struct vm_config *c, struct err *e)
+{
+	struct device_config *d = vm_config_add_device(c, "isa-debug-exit", e);
+
+	return d ? device_prop_set(d, "iobase", DEBUG_EXIT_PORT_TEXT, e) : -E2BIG;
+}
+
 static int start(struct run *r, struct err *e)
 {
 	struct vm_config *c = &r->cfg;
@@ -193,7 +200,11 @@ static int start(struct run *r, struct err *e)
 	c->cpus = (unsigned)r->o.cpus;
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
-	c->debug_exit = r->o.debug_exit || r->command;
+	if (r->o.debug_exit || r->command) {
+		rc = add_debug_exit(c, e);
+		if (rc)
+			return rc;
+	}
 	show_starting(r);
 	rc = vm_new(&r->vm, c, &info, e);
 	if (rc)

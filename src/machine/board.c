@@ -13,13 +13,13 @@
 #include "dev/intc/ioapic.h"
 #include "dev/intc/lapic.h"
 #include "dev/intc/pic.h"
-#include "dev/misc/debug_exit.h"
 #include "dev/misc/pci_host.h"
 #include "dev/misc/reset_ctl.h"
 #include "dev/timer/acpi_pm.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
 #include "machine/board.h"
+#include "machine/devices.h"
 
 /* Memory */
 #define VGA_BASE       0xa0000ull
@@ -66,8 +66,7 @@ static const struct {
 	uint8_t irq;
 } com[PC_SERIAL_PORTS] = { { 0x3f8, 4 }, { 0x2f8, 3 } };
 
-/* Put a chip on the machine's list of devices. */
-static void *add(struct pc *pc, void *chip)
+void *board_add(struct pc *pc, void *chip)
 {
 	struct device *d = chip;
 
@@ -91,11 +90,6 @@ static struct irq_line reset_wire(struct pc *pc, enum pc_cause cause)
 static void power_off(void *opaque)
 {
 	pc_tell(opaque, PC_EVENT_SHUTDOWN, PC_CAUSE_ACPI_OFF, 0);
-}
-
-static void debug_exit(void *opaque, uint32_t val)
-{
-	pc_tell(opaque, PC_EVENT_SHUTDOWN, PC_CAUSE_DEBUG_EXIT, val);
 }
 
 static void apic_eoi(void *opaque, uint8_t vector)
@@ -148,7 +142,7 @@ static void wire_lapics(struct pc *pc, struct pc_chips *c)
 			.kick = vcpu_kick(v), .tsc_now = tsc_now, .tsc_opaque = v,
 		};
 
-		c->lapic[i] = add(pc, lapic_new(c->lapic_bus, &lapic));
+		c->lapic[i] = board_add(pc, lapic_new(c->lapic_bus, &lapic));
 		v->intc = lapic_intc(c->lapic[i]);
 	}
 }
@@ -161,8 +155,8 @@ static int wire_interrupts(struct pc *pc, struct pc_chips *c)
 	wire_lapics(pc, c);
 	c->router = irq_router_new();
 	irq_router_connect_msi(c->router, lapic_bus_msi(c->lapic_bus));
-	c->ioapic = add(pc, ioapic_new(irq_router_msi(c->router)));
-	c->pic = add(pc, pic_new(lapic_bus_lint(c->lapic_bus, 0)));
+	c->ioapic = board_add(pc, ioapic_new(irq_router_msi(c->router)));
+	c->pic = board_add(pc, pic_new(lapic_bus_lint(c->lapic_bus, 0)));
 	for (unsigned n = 0; n < IRQ_ROUTER_INPUTS; n++) {
 		if (n == IRQ_CASCADE)
 			continue;
@@ -182,9 +176,9 @@ static int wire_timers(struct pc *pc, struct pc_chips *c)
 	};
 	int rc;
 
-	c->pit = add(pc, pit_new(irq_router_line(c->router, IRQ_TIMER), pc->clock));
-	c->rtc = add(pc, rtc_new(irq_router_line(c->router, IRQ_RTC), pc->clock));
-	c->pm = add(pc, acpi_pm_new(&pm));
+	c->pit = board_add(pc, pit_new(irq_router_line(c->router, IRQ_TIMER), pc->clock));
+	c->rtc = board_add(pc, rtc_new(irq_router_line(c->router, IRQ_RTC), pc->clock));
+	c->pm = board_add(pc, acpi_pm_new(&pm));
 	rc = pit_attach(c->pit, pc->pio, PIT_PORT, PORT_B);
 	if (!rc)
 		rc = rtc_attach(c->rtc, pc->pio, RTC_PORT);
@@ -204,19 +198,16 @@ static int wire_isa(struct pc *pc, struct pc_chips *c)
 	for (unsigned i = 0; i < PC_SERIAL_PORTS && !rc; i++) {
 		struct irq_line irq = irq_router_line(c->router, com[i].irq);
 
-		c->serial[i] = add(pc, serial_new(irq, pc->cfg.serial[i], pc->clock));
+		c->serial[i] = board_add(pc, serial_new(irq, pc->cfg.serial[i], pc->clock));
 		rc = serial_attach(c->serial[i], pc->pio, com[i].port);
 	}
-	c->i8042 = add(pc, i8042_new(&i8042));
+	c->i8042 = board_add(pc, i8042_new(&i8042));
 	if (!rc)
 		rc = i8042_attach(c->i8042, pc->pio, I8042_DATA_PORT, I8042_CMD_PORT);
-	c->reset_ctl = add(pc, reset_ctl_new(reset_wire(pc, PC_CAUSE_PORT92), reset_wire(pc, PC_CAUSE_CF9), no_a20));
+	c->reset_ctl = board_add(pc, reset_ctl_new(reset_wire(pc, PC_CAUSE_PORT92), reset_wire(pc, PC_CAUSE_CF9), no_a20));
 	if (!rc)
 		rc = reset_ctl_attach(c->reset_ctl, pc->pio, PORT_A);
-	if (rc || !pc->cfg.debug_exit)
-		return rc;
-	c->debug_exit = add(pc, debug_exit_new(debug_exit, pc));
-	return debug_exit_attach(c->debug_exit, pc->pio, PC_DEBUG_EXIT_PORT);
+	return rc;
 }
 
 /* The window for 64-bit BARs: above RAM, if the CPU's physical addresses reach that far. */
@@ -240,8 +231,11 @@ static int wire_pci(struct pc *pc, struct pc_chips *c)
 		.mem64 = mmio64(pc),
 	};
 
+	for (unsigned i = 0; i < PCI_PINS; i++)
+		bus.intx[i] = irq_router_line(c->router, GSI_PCI0 + i);
+
 	c->pci = pci_bus_new(&bus);
-	c->pci_host = add(pc, pci_host_new(c->pci, c->reset_ctl));
+	c->pci_host = board_add(pc, pci_host_new(c->pci, c->reset_ctl));
 	return pci_host_attach(c->pci_host, pc->pio, PCI_CONFIG_PORT);
 }
 
@@ -290,8 +284,10 @@ int board_new(struct pc *pc, struct err *e)
 		rc = wire_pci(pc, c);
 	if (rc)
 		return err_set(e, -rc, "machine: cannot place a chip in its address space: %s", strerror(-rc));
+	for (unsigned i = 0; !rc && i < pc->cfg.n_devices; i++)
+		rc = device_plug(pc, &pc->cfg.devices[i], e);
 	fill_cmos(pc, c);
-	return 0;
+	return rc;
 }
 
 void board_free(struct pc *pc)

@@ -22,11 +22,13 @@ struct pc_chips {
 	struct reset_ctl *reset_ctl;
 	struct pci_bus *pci;
 	struct pci_host *pci_host;
-	struct debug_exit *debug_exit; /* NULL without */
 };
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);
+
+/* Put a chip on the machine's list of devices, where it is reset, saved and freed; returns it. */
+void *board_add(struct pc *pc, void *chip);
 
 /* Free all chips, last made first, so that what raises an interrupt goes before who receives it. */
 void board_free(struct pc *pc);

@@ -16,6 +16,7 @@
 
 struct acpi_platform;
 struct chr;
+struct device_config;
 struct pc_chips;
 
 #define PC_SERIAL_PORTS 2
@@ -50,7 +51,8 @@ struct pc_config {
 	const char *cpu_spec;            /* as cpuid_policy_init() */
 	const struct engine_ops *engine;
 	struct chr *serial[PC_SERIAL_PORTS]; /* COM1, COM2; borrowed, outlive the machine; NULL: nothing plugged in */
-	bool debug_exit;                 /* isa-debug-exit at PC_DEBUG_EXIT_PORT */
+	const struct device_config *devices; /* plugged in, in this order (machine/devices.h) */
+	unsigned n_devices;
 	/*
 	 * Called on the thread of a vCPU, possibly with a chip's lock held: note it and wake somebody.
 	 * No pc_ function may be called from there, nor a lock be taken of a lower rank than RANK_LEAF.
@@ -95,8 +97,5 @@ void pc_power_button(struct pc *pc);
 
 /* What the ACPI tables must say about this machine (boot/acpi.h). */
 void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out);
-
-/* Where isa-debug-exit is, when asked for: the port that QEMU users know. */
-#define PC_DEBUG_EXIT_PORT 0xf4
 
 #endif

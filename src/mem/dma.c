@@ -2,6 +2,7 @@
 /* Access of devices and loaders to guest RAM: all or nothing, whatever address the guest gave them. */
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include "base/bits.h"
 #include "mem/view.h"
 
@@ -145,4 +146,35 @@ int space_dma_write(struct space *s, uint64_t gpa, const void *buf, size_t len)
 		ram_note_write(st.ram, gpa, n);
 	}
 	return 0;
+}
+
+int space_dma_map(struct space *s, uint64_t gpa, uint64_t len, bool write, struct iovec *iov, unsigned max)
+{
+	struct stretch st;
+	unsigned count = 0;
+	size_t n;
+
+	for (; len; gpa += n, len -= n) {
+		n = ram_here(s, gpa, len, write, &st);
+		if (!n)
+			return -EFAULT;
+		if (count == max)
+			return -E2BIG;
+		iov[count++] = (struct iovec){ st.ram->base + gpa, n };
+	}
+	return (int)count;
+}
+
+void space_dma_wrote(struct space *s, uint64_t gpa, uint64_t len)
+{
+	struct stretch st;
+	size_t n;
+
+	for (; len; gpa += n, len -= n) {
+		/* What the map has become since does not matter: the bytes were stored. */
+		if (!space_lookup(s, gpa, &st) || !st.ram)
+			return;
+		n = MIN(len, st.end - gpa);
+		ram_note_write(st.ram, gpa, n);
+	}
 }

@@ -67,6 +67,15 @@ uint8_t *space_page(struct space *s, uint64_t gpa, bool *readonly);
 int space_dma_read(struct space *s, uint64_t gpa, void *buf, size_t len);
 int space_dma_write(struct space *s, uint64_t gpa, const void *buf, size_t len);
 
+/*
+ * DMA without a copy: host addresses of [gpa, gpa + len) as at most max pieces. Returns how many there are; -EFAULT as
+ * above, -E2BIG when max is too small. The bytes stay there for as long as the machine exists. Who has written through
+ * them says so by space_dma_wrote() of the same range after the last byte was stored, so that code and dirty log follow.
+ */
+struct iovec;
+int space_dma_map(struct space *s, uint64_t gpa, uint64_t len, bool write, struct iovec *iov, unsigned max);
+void space_dma_wrote(struct space *s, uint64_t gpa, uint64_t len);
+
 /* The map as text, a region a line, for `doppel` debugging and tests. */
 struct strbuf;
 void space_print(struct space *s, struct strbuf *out);

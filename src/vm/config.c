@@ -88,6 +88,19 @@ int parse_number(const char *text, const char *what, uint64_t min, uint64_t max,
 	return 0;
 }
 
+struct device_config *vm_config_add_device(struct vm_config *c, const char *driver, struct err *e)
+{
+	struct device_config *d = &c->device[c->n_devices];
+
+	if (c->n_devices == VM_MAX_DEVICES) {
+		err_set(e, E2BIG, "device '%s': more than %d devices; leave some out", driver, VM_MAX_DEVICES);
+		return NULL;
+	}
+	c->n_devices++;
+	*d = (struct device_config){ .driver = driver };
+	return d;
+}
+
 int parse_memory(const char *text, uint64_t *bytes, struct err *e)
 {
 	int rc = parse_size(text, bytes, e);

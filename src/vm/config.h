@@ -7,9 +7,11 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "boot/boot.h"
+#include "machine/devices.h"
 #include "machine/pc.h"
 
 #define VM_MAX_INITRDS 16
+#define VM_MAX_DEVICES 64
 #define VM_MIN_MEMORY  (1ull << 20)
 
 /* All that a virtual machine is made from. What pointers point to is the caller's and outlives the VM. */
@@ -23,8 +25,12 @@ struct vm_config {
 	unsigned n_initrds;
 	const char *append;           /* kernel command line */
 	struct chr *serial[PC_SERIAL_PORTS];
-	bool debug_exit;              /* give the guest the isa-debug-exit port */
+	struct device_config device[VM_MAX_DEVICES]; /* to be plugged in, in this order */
+	unsigned n_devices;
 };
+
+/* Add a device by its driver's name: the new entry, or NULL with a message when there are too many. */
+struct device_config *vm_config_add_device(struct vm_config *c, const char *driver, struct err *e);
 
 /*
  * Parse a size: a number, perhaps with a fraction, and a unit K, M, G or T (powers of 1024, either

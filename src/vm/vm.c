@@ -87,7 +87,6 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 		.cpus = cfg->cpus,
 		.cpu_spec = cfg->cpu,
 		.engine = cfg->engine,
-		.debug_exit = cfg->debug_exit,
 		.on_event = on_event,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -100,6 +99,8 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	pthread_cond_init(&vm->cond, NULL);
 	memcpy(pcc.serial, cfg->serial, sizeof(pcc.serial));
 	pcc.opaque = vm;
+	pcc.devices = vm->cfg.device;
+	pcc.n_devices = vm->cfg.n_devices;
 	rc = pc_new(&vm->pc, &pcc, e);
 	if (!rc)
 		rc = load(vm, info, e);

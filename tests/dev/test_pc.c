@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "boot/acpi.h"
+#include "machine/devices.h"
 #include "machine/pc.h"
 
 #define APIC_PAGE 0xfee00000ull
@@ -18,6 +19,10 @@ struct fixture {
 
 static struct fixture f;
 
+static const struct device_config devices[] = {
+	{ .driver = "isa-debug-exit", .prop = { { "iobase", DEBUG_EXIT_PORT_TEXT } }, .n_props = 1 },
+};
+
 static void on_event(void *opaque, const struct pc_event *ev)
 {
 	f.ev = *ev;
@@ -27,7 +32,8 @@ static void on_event(void *opaque, const struct pc_event *ev)
 static struct pc_config config(uint64_t ram, unsigned cpus)
 {
 	return (struct pc_config){
-		.ram_size = ram, .cpus = cpus, .cpu_spec = "host", .engine = &interp_engine, .debug_exit = true,
+		.ram_size = ram, .cpus = cpus, .cpu_spec = "host", .engine = &interp_engine,
+		.devices = devices, .n_devices = ARRAY_SIZE(devices),
 		.on_event = on_event,
 	};
 }
@@ -203,7 +209,7 @@ static void test_events(void **state)
 	pc_acpi_platform(f.pc, &acpi);
 	out(acpi.pm1_cnt_port, 2, acpi.s5_type << 10 | 1 << 13);
 	expect_event(PC_EVENT_SHUTDOWN, PC_CAUSE_ACPI_OFF, 0);
-	out(PC_DEBUG_EXIT_PORT, 1, 0x2a);
+	out(DEBUG_EXIT_PORT, 1, 0x2a);
 	expect_event(PC_EVENT_SHUTDOWN, PC_CAUSE_DEBUG_EXIT, 0x2a);
 	out(0x64, 1, 0xfe);
 	expect_event(PC_EVENT_RESET, PC_CAUSE_KEYBOARD, 0);

@@ -13,7 +13,8 @@
 
 struct fixture {
 	struct bench b;
-	struct probe fast, full, a20;
+	struct probe fast, full, a20, intx[PCI_PINS];
+	unsigned written, written_off; /* calls of the function's hook, and what the last one said */
 	struct reset_ctl *rc;
 	struct pci_bus *bus;
 	struct pci_host *host;
@@ -35,6 +36,13 @@ static void reg_write(void *opaque, uint64_t off, unsigned size, uint64_t val)
 
 static const struct io_ops reg_ops = { .read = reg_read, .write = reg_write };
 
+static void on_written(struct pci_function *fn, unsigned off, unsigned size)
+{
+	assert_ptr_equal(fn, &f.fn);
+	f.written++;
+	f.written_off = off;
+}
+
 static void plug_function(void)
 {
 	static const struct pci_ids ids = {
@@ -47,6 +55,8 @@ static void plug_function(void)
 	};
 
 	pci_function_init(&f.fn, f.bus, PCI_DEVFN(3, 0), &ids);
+	f.fn.config[PCI_INTERRUPT_PIN] = 2;
+	f.fn.written = on_written;
 	pci_add_bar(&f.fn, 0, &io);
 	pci_add_bar(&f.fn, 1, &mem);
 	pci_add_bar(&f.fn, 2, &mem64);
@@ -65,6 +75,8 @@ static int setup(void **state)
 		.mem = f.b.mem, .pio = f.b.pio, .io = { 0x1000, 0xf000 }, .mem32 = { 0xc0000000, 0x3ec00000 },
 		.mem64 = { 0x1000000000, 0x1000000000 },
 	};
+	for (unsigned i = 0; i < PCI_PINS; i++)
+		bc.intx[i] = probe_line(&f.intx[i]);
 	f.rc = reset_ctl_new(probe_line(&f.fast), probe_line(&f.full), probe_line(&f.a20));
 	assert_int_equal(reset_ctl_attach(f.rc, f.b.pio, PORT_A), 0);
 	f.bus = pci_bus_new(&bc);
@@ -262,12 +274,53 @@ static void test_debug_exit(void **state)
 	free_device(x);
 }
 
+/* Slot 3, INTB#: wire (3 + 1) % 4. */
+static void test_intx(void **state)
+{
+	struct pci_function other = { .config = { [PCI_INTERRUPT_PIN] = 1 } };
+	static const struct pci_ids ids = { .vendor = 1, .device = 1 };
+
+	pci_function_init(&other, f.bus, PCI_DEVFN(4, 0), &ids);
+	pci_function_seal(&other);
+	assert_int_equal(cfg_read(3, 0x3d, 1), 2);
+	assert_int_equal(cfg_read(3, 6, 2) & 8, 0);
+	pci_set_intx(&f.fn, true);
+	assert_true(f.intx[0].level);
+	assert_int_equal(cfg_read(3, 6, 2) & 8, 8);
+	assert_int_equal(cfg_read(3, 4, 4) >> 16 & 8, 8);
+	/* Two on a wire. */
+	pci_set_intx(&other, true);
+	pci_set_intx(&f.fn, false);
+	assert_true(f.intx[0].level);
+	pci_set_intx(&f.fn, true);
+	pci_set_intx(&other, false);
+	assert_true(f.intx[0].level);
+	assert_int_equal(f.intx[0].rises, 1);
+	/* Disabled: the status stays. */
+	cfg_write(3, 4, 2, PCI_CMD_INTX_OFF);
+	assert_false(f.intx[0].level);
+	assert_int_equal(cfg_read(3, 6, 2) & 8, 8);
+	cfg_write(3, 4, 2, 0);
+	assert_true(f.intx[0].level);
+	assert_int_equal(f.written, 2);
+	assert_int_equal(f.written_off, 4);
+	pci_set_intx(&other, true);
+	pci_set_intx(&f.fn, false);
+	pci_function_release(&other); /* takes its level along */
+	assert_false(f.intx[0].level);
+	assert_true(pci_slot_free(f.bus, PCI_DEVFN(4, 0)));
+	assert_false(pci_slot_free(f.bus, PCI_DEVFN(3, 0)));
+	for (unsigned i = 1; i < PCI_PINS; i++)
+		assert_int_equal(f.intx[i].rises, 0);
+}
+
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		T(test_mechanism1), T(test_host_bridge), T(test_bar_sizing), T(test_bar_decode), T(test_capabilities),
 		T(test_reset_registers), T(test_state), T(test_hostile_state), T(test_debug_exit),
+		T(test_intx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,8 +17,10 @@
 #include <time.h>
 
 #include "backend/chr/chr.h"
+#include "base/bits.h"
 #include "base/log.h"
 #include "bus/device.h"
+#include "machine/devices.h"
 #include "machine/pc.h"
 
 #define CPUS             2
@@ -284,11 +286,16 @@ static int run(struct machine *m, uint64_t seed)
 	return m->failed || ru.ru_maxrss > RSS_LIMIT_KIB;
 }
 
+static const struct device_config devices[] = {
+	{ .driver = "isa-debug-exit", .prop = { { "iobase", DEBUG_EXIT_PORT_TEXT } }, .n_props = 1 },
+};
+
 int main(int argc, char **argv)
 {
 	struct machine m = { .seconds = DEFAULT_SECONDS, .iterations = UINT64_MAX };
 	struct pc_config c = {
-		.ram_size = 16 * MiB, .cpus = CPUS, .cpu_spec = "host", .engine = &interp_engine, .debug_exit = true,
+		.ram_size = 16 * MiB, .cpus = CPUS, .cpu_spec = "host", .engine = &interp_engine,
+		.devices = devices, .n_devices = ARRAY_SIZE(devices),
 		.on_event = on_event, .opaque = &m,
 	};
 	uint64_t seed = DEFAULT_SEED;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <cmocka.h>
 #include "base/bits.h"
 #include "base/strbuf.h"
@@ -423,6 +424,36 @@ static void test_ram(void **state)
 	ram_free(r);
 }
 
+static void test_dma_map(void **state)
+{
+	struct ram *r;
+	struct space *s = ram_space(&r, 3 * GiB + 2 * MiB);
+	struct iovec iov[8];
+	uint32_t version;
+
+	assert_int_equal(space_dma_map(s, 0x1ffe, 0x2004, true, iov, 1), 1);
+	assert_ptr_equal(iov[0].iov_base, r->base + 0x1ffe);
+	assert_int_equal(iov[0].iov_len, 0x2004);
+	version = ram_mark_code(r, 0x3000);
+	space_dma_wrote(s, 0x1ffe, 0x2004);
+	assert_int_not_equal(r->version[3], version);
+	/* ROM is for reading, and another piece. */
+	assert_int_equal(space_add_ram(s, NULL, "rom", 0xf0000, 0x1000, r, true), 0);
+	assert_int_equal(space_dma_map(s, 0xeff00, 0x200, false, iov, 2), 2);
+	assert_int_equal(iov[0].iov_len, 0x100);
+	assert_ptr_equal(iov[1].iov_base, r->base + 0xf0000);
+	assert_int_equal(iov[1].iov_len, 0x100);
+	assert_int_equal(space_dma_map(s, 0xeff00, 0x200, false, iov, 1), -E2BIG);
+	assert_int_equal(space_dma_map(s, 0xeff00, 0x200, true, iov, 2), -EFAULT);
+	assert_int_equal(space_dma_map(s, 3 * GiB - 16, 17, false, iov, 2), -EFAULT);
+	assert_int_equal(space_dma_map(s, UINT64_MAX - 3, 8, false, iov, 2), -EFAULT);
+	assert_int_equal(space_dma_map(s, 0, UINT64_MAX, false, iov, ARRAY_SIZE(iov)), -EFAULT);
+	assert_int_equal(space_dma_map(s, 0, 0, false, iov, 0), 0);
+	space_dma_wrote(s, 3 * GiB - 16, UINT64_MAX);
+	space_free(s);
+	ram_free(r);
+}
+
 static void test_dma(void **state)
 {
 	struct ram *r;
@@ -560,7 +591,7 @@ int main(void)
 		cmocka_unit_test(test_bad_regions), cmocka_unit_test(test_unmapped),
 		cmocka_unit_test(test_splitting), cmocka_unit_test(test_odd_sizes),
 		cmocka_unit_test(test_crossing), cmocka_unit_test(test_remap_from_callback),
-		cmocka_unit_test(test_listener), cmocka_unit_test(test_ram), cmocka_unit_test(test_dma),
+		cmocka_unit_test(test_listener), cmocka_unit_test(test_ram), cmocka_unit_test(test_dma), cmocka_unit_test(test_dma_map),
 		cmocka_unit_test(test_print), cmocka_unit_test(test_moving_under_load),
 	};
 

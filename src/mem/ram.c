@@ -43,6 +43,7 @@
 #include "base/bits.h"
 #include "base/lock.h"
 #include "mem/ram.h"
+#include "mem/slots.h"
 
 #define RAM_MIN_SIZE   MiB
 #define HIGH_START     (4 * GiB)
@@ -57,11 +58,30 @@ struct ram_own {
 	_Atomic uint64_t *bitmap; /* one bit per page; from the first start on, until ram_free */
 	size_t reserved, flags_bytes, version_bytes, bitmap_bytes;
 	int barrier; /* membarrier command */
+	struct ram_slots slots;
 };
 
+/* The hole is always part of it. */
 static uint64_t page_count(const struct ram *r)
 {
-	return r->end >> PAGE_SHIFT;
+	return MAX(r->end, HIGH_START) >> PAGE_SHIFT;
+}
+
+struct ram_slots *ram_slots(const struct ram *r)
+{
+	return &r->own->slots;
+}
+
+bool ram_backed(const struct ram *r, uint64_t gpa, uint64_t len)
+{
+	return ram_contains(r, gpa, len) || ram_slots_contain(&r->own->slots, gpa, len);
+}
+
+uint64_t ram_file_offset(const struct ram *r, uint64_t gpa)
+{
+	if (gpa < r->low_size)
+		return gpa;
+	return gpa >= HIGH_START ? gpa - HIGH_START + r->low_size : ram_slots_offset(&r->own->slots, gpa);
 }
 
 /* -- The barrier ------------------------------------------------------------------------------ */
@@ -119,7 +139,7 @@ static int make_memfd(struct ram *r, struct err *e)
 	if (r->memfd < 0)
 		return err_set(e, errno, "guest RAM: memfd_create: %s", strerror(errno));
 	/* Sealed: a shrunk file would turn guest accesses into our SIGBUS. */
-	if (ftruncate(r->memfd, (off_t)ram_size(r)) < 0 ||
+	if (ftruncate(r->memfd, (off_t)(ram_size(r) + RAM_SLOT_SPACE)) < 0 ||
 	    fcntl(r->memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		return err_set(e, errno,
 			       "guest RAM: a memory file of %llu MiB: %s: try a smaller --memory, or a "
@@ -140,7 +160,7 @@ static int map_all(struct ram *r, struct err *e)
 	struct ram_own *own = r->own;
 	void *base;
 
-	own->reserved = r->end + GUARD;
+	own->reserved = (page_count(r) << PAGE_SHIFT) + GUARD;
 	own->flags_bytes = ALIGN_UP(page_count(r), PAGE_SIZE);
 	own->version_bytes = own->flags_bytes * sizeof(*r->version);
 	own->bitmap_bytes = ram_bitmap_bytes(r);
@@ -182,6 +202,7 @@ int ram_new(struct ram **out, uint64_t size, struct err *e)
 	}
 	lock_init(&r->own->mark_lock, RANK_LEAF);
 	lock_init(&r->own->log_lock, RANK_LEAF);
+	ram_slots_init(&r->own->slots, r);
 	r->low_size = MIN(size, RAM_HOLE_START);
 	r->high_size = size - r->low_size;
 	r->end = r->high_size ? HIGH_START + r->high_size : r->low_size;
@@ -206,6 +227,7 @@ void ram_free(struct ram *r)
 	if (!r)
 		return;
 	own = r->own;
+	ram_slots_release(&own->slots);
 	unmap((uintptr_t)r->base, own->reserved);
 	unmap((uintptr_t)r->flags, own->flags_bytes);
 	unmap((uintptr_t)r->version, own->version_bytes);

@@ -15,7 +15,8 @@
 /*
  * The bytes of guest-physical address g stand at base + g: RAM below the PCI hole and RAM above
  * 4 GiB are mapped at their own places in one reservation, and the hole is PROT_NONE. In the
- * memfd they follow each other without a gap. Only addresses that ram_contains() may be touched.
+ * memfd they follow each other without a gap, and behind them stands memory of chips, which is mapped into the hole
+ * where it is shown. Only addresses that are ram_backed() may be touched. flags and version reach to 4 GiB at least.
  *
  * flags[g >> 12] is read after every store by whoever writes guest RAM (engines and DMA alike):
  *   RAM_PAGE_CODE  some engine holds decoded or translated code of this page
@@ -69,11 +70,11 @@ static inline uint64_t ram_size(const struct ram *r)
 	return r->low_size + r->high_size;
 }
 
-/* The offset in the memfd of an address that ram_contains(). */
-static inline uint64_t ram_file_offset(const struct ram *r, uint64_t gpa)
-{
-	return gpa < r->low_size ? gpa : gpa - (1ull << 32) + r->low_size;
-}
+/* As ram_contains(), and true as well for memory of a chip that is shown in the hole (mem/slot.h). */
+bool ram_backed(const struct ram *r, uint64_t gpa, uint64_t len);
+
+/* The offset in the memfd of an address that is ram_backed(). */
+uint64_t ram_file_offset(const struct ram *r, uint64_t gpa);
 
 /* Called with the range when a page with RAM_PAGE_CODE is written: on the writer's thread, under any lock. */
 void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len),

@@ -283,7 +283,7 @@ int space_add_ram(struct space *s, struct region **out, const char *name, uint64
 {
 	struct stretch st = { .base = base, .size = size, .ram = ram, .readonly = readonly };
 
-	return ram_contains(ram, base, size) ? add(s, out, name, &st) : -EINVAL;
+	return ram_backed(ram, base, size) ? add(s, out, name, &st) : -EINVAL;
 }
 
 void space_remove(struct space *s, struct region *r)
@@ -304,7 +304,7 @@ int space_move(struct space *s, struct region *r, uint64_t base)
 {
 	bool moved;
 
-	if (!fits(s, base, r->st.size) || (r->st.ram && !ram_contains(r->st.ram, base, r->st.size)))
+	if (!fits(s, base, r->st.size) || (r->st.ram && !ram_backed(r->st.ram, base, r->st.size)))
 		return -EINVAL;
 	lock_take(&s->lock);
 	moved = r->st.base != base;

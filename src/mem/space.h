@@ -34,7 +34,7 @@ void space_free(struct space *s); /* frees the regions too, not what they point 
 
 /*
  * Put a region at [base, base + size). The newest region wins where regions overlap; what it hid
- * shows again when it goes. RAM regions name guest RAM at the same guest-physical address;
+ * shows again when it goes. RAM regions name guest RAM, or a chip's memory, at the same guest-physical address;
  * read-only RAM regions ignore writes. Errors: -EINVAL (size 0, or beyond the space).
  */
 int space_add_io(struct space *s, struct region **out, const char *name, uint64_t base, uint64_t size,

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include "base/bits.h"
 #include "mem/ram.h"
+#include "mem/slot.h"
 
 #define HIGH (4 * GiB)
 
@@ -71,8 +72,48 @@ static void test_sparse_64g(void **state)
 	assert_int_equal(pread(r->memfd, &seen, 1, (off_t)ram_file_offset(r, top - 1)), 1);
 	assert_int_equal(seen & 0xff, 4);
 	assert_int_equal(fstat(r->memfd, &st), 0);
-	assert_true(st.st_size == (off_t)(64 * GiB));
+	assert_true(st.st_size == (off_t)(64 * GiB + RAM_SLOT_SPACE));
 	assert_true(st.st_blocks * 512 <= (off_t)(16 * MiB)); /* four pages, be they huge */
+	ram_free(r);
+}
+
+static void test_slots(void **state)
+{
+	struct ram *r = make(2 * MiB);
+	struct ram_slot *rom, *vram, *none;
+	struct err e = { "" };
+	uint64_t at = 4 * GiB - 256 * KiB;
+	uint8_t seen = 0;
+	uint32_t version;
+
+	assert_int_equal(ram_slot_new(&rom, r, 256 * KiB, &e), 0);
+	assert_int_equal(ram_slot_new(&vram, r, 16 * MiB, &e), 0);
+	assert_int_equal(ram_slot_new(&none, r, RAM_SLOT_SPACE, &e), -ENOSPC);
+	ram_slot_host(rom)[5] = 0x55;
+	assert_false(ram_backed(r, at, 1));
+	assert_int_equal(ram_slot_show(rom, at), 0);
+	assert_true(ram_backed(r, at, 256 * KiB) && !ram_backed(r, at, 256 * KiB + 1) && !ram_backed(r, at - 1, 2));
+	assert_false(ram_contains(r, at, 1));
+	assert_int_equal(r->base[at + 5], 0x55);
+	assert_int_equal(pread(r->memfd, &seen, 1, (off_t)ram_file_offset(r, at + 5)), 1);
+	assert_int_equal(seen, 0x55);
+	/* Where it can't be. */
+	assert_int_equal(ram_slot_show(vram, 3 * GiB - PAGE_SIZE), -EINVAL);
+	assert_int_equal(ram_slot_show(vram, 0xe0000800), -EINVAL);
+	assert_int_equal(ram_slot_show(vram, 4 * GiB - PAGE_SIZE), -EINVAL);
+	assert_int_equal(ram_slot_show(vram, 4 * GiB - 16 * MiB), -EBUSY);
+	assert_true(ram_slot_where(vram) == RAM_SLOT_NOWHERE);
+	/* It moves, and who held code of it hears. */
+	assert_int_equal(ram_slot_show(vram, 0xe0000000), 0);
+	r->base[0xe0000000] = 7;
+	version = ram_mark_code(r, 0xe0000000);
+	assert_int_equal(ram_slot_show(vram, 0xd0000000), 0);
+	assert_int_not_equal(r->version[0xe0000000 >> PAGE_SHIFT], version);
+	assert_false(ram_backed(r, 0xe0000000, 1));
+	assert_int_equal(r->base[0xd0000000], 7);
+	assert_int_equal(ram_slot_host(vram)[0], 7);
+	assert_int_equal(ram_slot_show(vram, RAM_SLOT_NOWHERE), 0);
+	assert_false(ram_backed(r, 0xd0000000, 1));
 	ram_free(r);
 }
 
@@ -82,7 +123,7 @@ static void test_sealed(void **state)
 
 	assert_int_equal(ftruncate(r->memfd, 4096), -1);
 	assert_int_equal(errno, EPERM);
-	assert_int_equal(ftruncate(r->memfd, (off_t)(4 * MiB)), -1);
+	assert_int_equal(ftruncate(r->memfd, (off_t)(GiB)), -1);
 	assert_true(fcntl(r->memfd, F_GETFD) & FD_CLOEXEC);
 	ram_free(r);
 }
@@ -364,7 +405,7 @@ static void copy_dirty(struct ram *r, uint8_t *map, uint64_t *copy)
 static void test_dirty_race(void **state)
 {
 	struct ram *r = make(2 * MiB);
-	uint8_t map[2 * MiB / PAGE_SIZE / 8];
+	static uint8_t map[4 * GiB / PAGE_SIZE / 8];
 	uint64_t *copy = calloc(LOG_PAGES, PAGE_SIZE);
 	pthread_t t[2];
 
@@ -390,7 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes), cmocka_unit_test(test_sparse_64g),
-		cmocka_unit_test(test_sealed), cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_slots), cmocka_unit_test(test_sealed), cmocka_unit_test(test_hole),
 		cmocka_unit_test(test_contains), cmocka_unit_test(test_code),
 		cmocka_unit_test(test_code_race), cmocka_unit_test(test_dirty),
 		cmocka_unit_test(test_dirty_race),

@@ -353,7 +353,7 @@ struct hostexec *hostexec_new(struct vcpu *v)
 		return NULL;
 	memset(hx, 0, sizeof(*hx));
 	hx->v = v;
-	hx->window_gpa[0] = hx->window_gpa[1] = ~0ull;
+	hx->window_off[0] = hx->window_off[1] = ~0ull;
 	hx->stubs = calloc(TUNE_HOSTEXEC_STUBS, sizeof(*hx->stubs));
 	rc = hx->stubs ? map_code(hx) : -ENOMEM;
 	if (!rc)

@@ -104,7 +104,7 @@ struct hostexec {
 	struct hx_stub *stubs;   /* TUNE_HOSTEXEC_STUBS */
 	struct hx_stub *hash[HX_HASH];
 	uint8_t *window;         /* two pages side by side, for locked accesses that straddle */
-	uint64_t window_gpa[2];
+	uint64_t window_off[2];
 	ZydisDecoder decoder;    /* 64-bit mode: to check what was rewritten */
 };
 

@@ -16,16 +16,16 @@
 
 static bool map_page(struct hostexec *hx, const struct ram *ram, unsigned n, uint64_t gpa)
 {
-	uint64_t page = gpa & PAGE_MASK;
+	uint64_t page = ram_file_offset(ram, gpa & PAGE_MASK);
 	void *at = hx->window + n * PAGE_SIZE;
 
-	if (hx->window_gpa[n] == page)
+	if (hx->window_off[n] == page)
 		return true;
-	hx->window_gpa[n] = ~0ull;
+	hx->window_off[n] = ~0ull;
 	if (mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, ram->memfd,
-		 (off_t)ram_file_offset(ram, page)) == MAP_FAILED)
+		 (off_t)page) == MAP_FAILED)
 		return false;
-	hx->window_gpa[n] = page;
+	hx->window_off[n] = page;
 	return true;
 }
 

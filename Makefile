@@ -37,8 +37,10 @@ fuzz: build
 check:
 	@tools/check-layers && tools/check-style && tools/check-headers
 
+# make bench NAMES="programs micro": all, or some; docs/bench.md says which there are.
+NAMES ?=
 bench: build
-	@bench/run $(B)
+	@bench/run $(B) $(NAMES)
 
 install: build
 	@meson setup --reconfigure $(B) -Dprefix="$(PREFIX)" >/dev/null && DESTDIR="$(DESTDIR)" meson install -C $(B)

@@ -3,6 +3,7 @@
 #ifndef DOPPEL_CPU_BT_ASM_H
 #define DOPPEL_CPU_BT_ASM_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include "x86/bits.h"
@@ -154,6 +155,51 @@ static inline void op_base_index(struct assembler *a, unsigned opcode, unsigned 
 	put8(a, opcode);
 	put8(a, (reg & 7) << 3 | 4);
 	put8(a, (index & 7) << 3 | (base & 7));
+}
+
+/* mov reg, [base + disp32] and mov [base + disp32], reg; w: 64 bits wide, else 32 */
+static inline void op_disp(struct assembler *a, unsigned opcode, unsigned w, unsigned reg, unsigned base, int32_t disp)
+{
+	rex(a, w, reg, 0, base);
+	put8(a, opcode);
+	put8(a, 0x80 | (reg & 7) << 3 | (base & 7));
+	if ((base & 7) == 4)
+		put8(a, 0x24);
+	put32(a, (uint32_t)disp);
+}
+
+static inline void load_disp(struct assembler *a, unsigned reg, unsigned base, size_t disp)
+{
+	op_disp(a, 0x8b, 1, reg, base, (int32_t)disp);
+}
+
+static inline void store_disp(struct assembler *a, unsigned base, size_t disp, unsigned reg)
+{
+	op_disp(a, 0x89, 1, reg, base, (int32_t)disp);
+}
+
+/* op dword [base + disp32], imm32, of the group of opcode 81: 1 or, 4 and, 6 xor, 7 cmp; or of F7: 0 test */
+static inline void op_disp_imm(struct assembler *a, unsigned opcode, unsigned op, unsigned base, size_t disp, uint32_t imm)
+{
+	op_disp(a, opcode, 0, op, base, (int32_t)disp);
+	put32(a, imm);
+}
+
+/* pext (pp 2) or pdep (pp 3) reg, reg, [slot] */
+static inline void bits_slot(struct assembler *a, unsigned pp, unsigned reg, const void *slot)
+{
+	put8(a, 0xc4);
+	put8(a, (reg >> 3 ? 0 : 0x80) | 0x62);
+	put8(a, 0x80 | (~reg & 15) << 3 | pp);
+	put8(a, 0xf5);
+	modrm_slot(a, reg, slot, 0);
+}
+
+/* reg &= [slot], without flags */
+static inline void mask_slot(struct assembler *a, unsigned reg, const void *slot)
+{
+	bits_slot(a, 2, reg, slot);
+	bits_slot(a, 3, reg, slot);
 }
 
 static inline void jmp_to(struct assembler *a, uint32_t target)

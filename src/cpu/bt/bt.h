@@ -11,7 +11,8 @@
 /*
  * Translated code keeps the guest's general registers, arithmetic flags and vector registers in the
  * host's own. Two general registers are stolen as temporaries; the guest's values of those have homes
- * in struct bt. The guest's RSP is in the host's: nothing may push while translated code runs.
+ * in struct bt. The guest's RSP is in the host's: nothing may push while translated code runs. The host's DF is
+ * clear; the guest's, as all flags but the arithmetic ones, is in the state.
  */
 #define T0 R_10
 #define T1 R_11
@@ -81,12 +82,13 @@ struct bt_mode {
 	uint8_t mmu;        /* enum mmu_mode: privilege, and SMAP's state; which TLB and jump cache */
 	uint8_t fpu;        /* enum bt_fpu_level: what may run without a check */
 	uint8_t tsc_native; /* RDTSC gives the guest's TSC */
-	uint8_t zero;
+	uint8_t ring0;      /* privileged instructions need no check */
 };
 
 static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
 {
-	return a.mmu == b.mmu && a.fpu == b.fpu && a.tsc_native == b.tsc_native;
+	return a.mmu == b.mmu && a.fpu == b.fpu && a.tsc_native == b.tsc_native &&
+	       a.ring0 == b.ring0;
 }
 
 struct bt_block {
@@ -142,6 +144,10 @@ struct bt {
 	uint32_t branch;         /* host code of the indirect branch on its way */
 	uint64_t seg_base[2];    /* FS, GS */
 	uint64_t page_bits;      /* ~0xfff, for PEXT */
+	uint64_t arith_bits, other_bits; /* of RFLAGS, for PEXT and PDEP: FL_ARITH, and the rest */
+	uint64_t if_bit, no_if_bit;      /* FL_IF, ~FL_IF */
+	uint64_t no_df_bit, no_ac_bit;
+	uint64_t bit_31, bit_63; /* of bit offsets: 31 and 63 */
 	uint64_t exit_site;      /* address of the struct bt_site, or of fault_site */
 	uint64_t exit_t0, exit_t1;
 	uint64_t host_rsp;

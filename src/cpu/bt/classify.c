@@ -314,9 +314,10 @@ static enum bt_class classify(const struct bt *bt, const struct bt_insn *in, str
 	case ZYDIS_CATEGORY_POP:
 		return classify_stack(in);
 	case ZYDIS_CATEGORY_FLAGOP:
+		if (in->i.mnemonic == ZYDIS_MNEMONIC_CLD || in->i.mnemonic == ZYDIS_MNEMONIC_STD)
+			return BT_INLINE;
 		return in->i.mnemonic == ZYDIS_MNEMONIC_CLC || in->i.mnemonic == ZYDIS_MNEMONIC_STC ||
-				       in->i.mnemonic == ZYDIS_MNEMONIC_CMC || in->i.mnemonic == ZYDIS_MNEMONIC_CLD ||
-				       in->i.mnemonic == ZYDIS_MNEMONIC_STD || in->i.mnemonic == ZYDIS_MNEMONIC_LAHF ||
+				       in->i.mnemonic == ZYDIS_MNEMONIC_CMC || in->i.mnemonic == ZYDIS_MNEMONIC_LAHF ||
 				       in->i.mnemonic == ZYDIS_MNEMONIC_SAHF
 			       ? BT_COPY
 			       : BT_INTERP;
@@ -353,7 +354,7 @@ void bt_classify(const struct bt *bt, struct bt_insn *in, struct bt_mode mode)
 	/* What the lists do not know may touch vector state without naming a register (VZEROUPPER, EMMS). */
 	if (in->cls == BT_INTERP && !in->fpu && cpuid_isa_allowed(bt->v->cpuid, in->i.meta.isa_set) &&
 	    bt_system_op(in) != BT_OP_NONE)
-		in->cls = bt_system_op(in) >= BT_OP_SETS_RIP ? BT_SYSTEM_END : BT_SYSTEM;
+		in->cls = (uint8_t)bt_inline_class(bt_system_op(in), mode);
 	if (in->cls == BT_INTERP && in->i.meta.isa_ext != ZYDIS_ISA_EXT_BASE)
 		in->cls = BT_INTERP_FPU;
 }
@@ -367,6 +368,7 @@ bool bt_ends_block(const struct bt_insn *in)
 	case BT_CALL_IND:
 	case BT_RET:
 	case BT_SYSTEM_END:
+	case BT_INLINE_END:
 	case BT_INTERP:
 	case BT_INTERP_FPU:
 		return true;

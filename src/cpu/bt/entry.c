@@ -37,7 +37,6 @@ __attribute__((naked)) void bt_exit(void)
 		"mov %c[host_rsp](%%r11), %%rsp\n\t"
 		"pushf\n\t"
 		"pop %c[flags](%%r11)\n\t"
-		"cld\n\t"
 		"pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
 		"ret"
 		:

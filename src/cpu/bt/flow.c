@@ -147,6 +147,13 @@ void bt_emit_push(struct translation *t, const struct bt_insn *in)
 	emit_move_rsp(t, -8);
 }
 
+void bt_emit_push_slot(struct translation *t, const struct bt_insn *in, const void *slot, uint32_t retry)
+{
+	emit_stack_check(t, in, -8, true, retry);
+	emit_store_from(t, slot);
+	emit_move_rsp(t, -8);
+}
+
 void bt_emit_pop(struct translation *t, const struct bt_insn *in)
 {
 	unsigned reg = bt_gpr_number(in->op[0].reg.value);

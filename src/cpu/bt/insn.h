@@ -20,6 +20,8 @@ enum bt_class {
 	BT_JMP_IND, BT_CALL_IND, BT_RET,
 	BT_SYSTEM,     /* C code does it between two pieces of code: system.h */
 	BT_SYSTEM_END, /* the same, and ends the block */
+	BT_INLINE,     /* a system instruction done by a piece of code: inline.c */
+	BT_INLINE_END, /* the same, and ends the block */
 	BT_INTERP, BT_INTERP_FPU,  /* the reference engine's: ends the block */
 };
 
@@ -81,6 +83,7 @@ void bt_emit_restore_rcx(struct bt *bt, struct assembler *a, enum bt_rcx from);
 
 /* flow.c: stack and control transfers. */
 void bt_emit_push(struct translation *t, const struct bt_insn *in);
+void bt_emit_push_slot(struct translation *t, const struct bt_insn *in, const void *slot, uint32_t retry); /* 8 bytes */
 void bt_emit_pop(struct translation *t, const struct bt_insn *in);
 void bt_emit_leave(struct translation *t, const struct bt_insn *in);
 void bt_emit_jcc(struct translation *t, const struct bt_insn *in);

@@ -128,15 +128,22 @@ static void describe(struct bt_site *site, const struct bt_insn *in)
 	}
 }
 
+struct bt_stub *bt_add_system_stub(struct translation *t, uint8_t *disp, const struct bt_insn *in)
+{
+	struct bt_stub *s = bt_add_stub(t, disp, SITE_SYSTEM, in->rip);
+
+	s->site.op = (uint8_t)bt_system_op(in);
+	s->site.len = in->i.length;
+	describe(&s->site, in);
+	return s;
+}
+
 void bt_emit_system(struct translation *t, const struct bt_insn *in)
 {
 	struct bt_stub *s;
 
 	if (in->mem)
 		bt_emit_address(t, in);
-	s = bt_add_stub(t, jmp_forward(&t->a), SITE_SYSTEM, in->rip);
-	s->site.op = (uint8_t)bt_system_op(in);
-	s->site.len = in->i.length;
+	s = bt_add_system_stub(t, jmp_forward(&t->a), in);
 	s->site.retry = t->a.pc;
-	describe(&s->site, in);
 }

@@ -28,7 +28,49 @@
 #endif
 #endif
 
-#define KEPT_FLAGS (FL_ARITH | FL_DF) /* live in the host's RFLAGS while translated code runs */
+#define KEPT_FLAGS FL_ARITH /* live in the host's RFLAGS while translated code runs */
+
+/* -- Modes ------------------------------------------------------------------------------------------------ */
+
+static enum bt_fpu_level fpu_level(const struct vcpu *v)
+{
+	const struct x86_state *s = &v->s;
+
+	if ((s->cr0 & (CR0_EM | CR0_TS)) || !(s->cr4 & CR4_OSFXSR) || !(s->cr4 & CR4_OSXMMEXCPT))
+		return FPU_NONE;
+	if (!(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX))
+		return FPU_SSE;
+	return (s->xcr0 & XCR0_AVX512) == XCR0_AVX512 ? FPU_AVX512 : FPU_AVX;
+}
+
+/* The mode of code that would run now, were it at this privilege. */
+static struct bt_mode mode_at(const struct vcpu *v, enum mmu_mode mmu)
+{
+	const struct x86_state *s = &v->s;
+	bool outer = mmu == MMU_USER || s->cpl == 1 || s->cpl == 2;
+
+	return (struct bt_mode){
+		.mmu = (uint8_t)mmu,
+		.fpu = (uint8_t)fpu_level(v),
+		.tsc_native = s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
+		.ring0 = !outer,
+	};
+}
+
+/* The jump caches verify addresses only: an FPU instruction that was allowed, say, may be so no more. */
+static void settle_modes(struct bt *bt)
+{
+	bool same = true;
+
+	for (unsigned m = 0; m < MMU_MODES; m++) {
+		struct bt_mode now = mode_at(bt->v, m);
+
+		same &= bt_same_mode(bt->jc_mode[m], now);
+		bt->jc_mode[m] = now;
+	}
+	if (!same)
+		bt_jc_clear(bt);
+}
 
 /* -- Stepping by the reference engine ------------------------------------------------------------------- */
 
@@ -53,6 +95,7 @@ static enum vcpu_exit step(struct bt *bt, bool fpu)
 	bt->v->stats.bt_interp_steps++;
 	ex = interp_step(bt->v);
 	bt->fallbacks[interp_last_mnemonic(bt->v)]++;
+	settle_modes(bt);
 	return ex;
 }
 
@@ -83,26 +126,6 @@ static bool needs_reference(const struct vcpu *v)
 }
 
 /* -- Looking up ------------------------------------------------------------------------------------------------ */
-
-static enum bt_fpu_level fpu_level(const struct vcpu *v)
-{
-	const struct x86_state *s = &v->s;
-
-	if ((s->cr0 & (CR0_EM | CR0_TS)) || !(s->cr4 & CR4_OSFXSR) || !(s->cr4 & CR4_OSXMMEXCPT))
-		return FPU_NONE;
-	if (!(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX))
-		return FPU_SSE;
-	return (s->xcr0 & XCR0_AVX512) == XCR0_AVX512 ? FPU_AVX512 : FPU_AVX;
-}
-
-static struct bt_mode current_mode(const struct vcpu *v)
-{
-	const struct x86_state *s = &v->s;
-	struct bt_mode m = { .fpu = (uint8_t)fpu_level(v), .mmu = (uint8_t)bt_mmu_mode(v) };
-
-	m.tsc_native = s->msr.tsc_offset == 0 && !(s->cpl == 3 && (s->cr4 & CR4_TSD));
-	return m;
-}
 
 /* Guest-physical address of the next instruction, if it is in RAM and may be fetched. *global: of a global page. */
 static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa, bool *global)
@@ -146,7 +169,7 @@ static uint64_t page_behind(struct vcpu *v, uint64_t la, bool *global)
 static struct bt_block *find_block(struct bt *bt)
 {
 	struct vcpu *v = bt->v;
-	struct bt_mode mode = current_mode(v);
+	struct bt_mode mode = mode_at(v, bt_mmu_mode(v));
 	struct bt_block *b;
 	uint64_t la = v->s.rip, gpa, gpa2 = BT_NO_PAGE;
 	bool global;
@@ -163,11 +186,6 @@ static struct bt_block *find_block(struct bt *bt)
 		b = bt_translate(bt, la, gpa, gpa2, mode);
 		v->stats.bt_translations++;
 		v->stats.bt_translated_insns += b->insns;
-	}
-	/* The jump caches verify addresses only: FPU instructions that were allowed may be so no more. */
-	if (!bt_same_mode(bt->jc_mode[mode.mmu], mode)) {
-		bt_jc_clear(bt);
-		bt->jc_mode[mode.mmu] = mode;
 	}
 	bt_jc_set(bt, b, global);
 	return b;
@@ -350,6 +368,7 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 
 	v->stats.exits++;
 	bt_fault_thread(bt);
+	settle_modes(bt); /* the state may have been set from outside */
 	while (ex == EXIT_KICKED) {
 		atomic_store(&bt->poll, 0);
 		if (atomic_load(&v->work) & WORK_EXIT)
@@ -430,6 +449,14 @@ static int bt_init(struct vcpu *v, struct err *e)
 	bt->state = &v->s;
 	bt->exit_fn = (uint64_t)(uintptr_t)bt_exit;
 	bt->page_bits = PAGE_MASK;
+	bt->arith_bits = FL_ARITH;
+	bt->other_bits = ~FL_ARITH;
+	bt->if_bit = FL_IF;
+	bt->no_if_bit = ~FL_IF;
+	bt->no_df_bit = ~FL_DF;
+	bt->no_ac_bit = ~FL_AC;
+	bt->bit_31 = 31;
+	bt->bit_63 = 63;
 	bt->shadow_rip = BT_NO_SHADOW;
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		for (unsigned w = 0; w < 2; w++) {

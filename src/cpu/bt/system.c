@@ -202,7 +202,7 @@ static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
 		return BT_REFUSED;
 	cs = f[1] & 0xffff;
 	ss = f[4] & 0xffff;
-	if (!return_segments(bt, cs, ss, &code, &stack) || !x86_canonical(s, f[0]))
+	if ((cs & 3) % 3 || s->cpl % 3 || !return_segments(bt, cs, ss, &code, &stack) || !x86_canonical(s, f[0]))
 		return BT_REFUSED;
 	if (iopl_allows(s))
 		mask |= FL_IF;

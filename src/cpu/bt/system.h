@@ -3,7 +3,7 @@
 #ifndef DOPPEL_CPU_BT_SYSTEM_H
 #define DOPPEL_CPU_BT_SYSTEM_H
 
-#include "cpu/bt/bt.h"
+#include "cpu/bt/insn.h"
 
 /*
  * One line each: the operation, the function of system.c that does it, its name in the statistics. What the site says
@@ -61,11 +61,13 @@ enum bt_done bt_system(struct bt *bt, const struct bt_site *site);
 
 const char *bt_system_name(enum bt_system_op op); /* for the statistics */
 
-struct bt_insn;
-struct translation;
-
 /* privileged.c: which of these the instruction is, and the exit for it. */
 enum bt_system_op bt_system_op(const struct bt_insn *in);
 void bt_emit_system(struct translation *t, const struct bt_insn *in);
+struct bt_stub *bt_add_system_stub(struct translation *t, uint8_t *disp, const struct bt_insn *in); /* site.retry is to be set */
+
+/* inline.c: whether code does it, or the exit; and that code. */
+enum bt_class bt_inline_class(enum bt_system_op op, struct bt_mode mode);
+void bt_emit_inline(struct translation *t, const struct bt_insn *in);
 
 #endif

@@ -164,7 +164,7 @@ enum mmu_mode bt_mmu_mode(const struct vcpu *v)
 {
 	if (v->s.cpl == 3)
 		return MMU_USER;
-	return (v->s.cr4 & CR4_SMAP) && (v->s.rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
+	return v->s.rflags & FL_AC ? MMU_KERNEL_AC : MMU_KERNEL; /* without SMAP they are the same */
 }
 
 static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct mmu_translation *tr, uint8_t *page)

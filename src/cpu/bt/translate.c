@@ -154,6 +154,8 @@ static void emit_insn(struct translation *t, const struct bt_insn *in)
 	case BT_JMP_IND:
 	case BT_CALL_IND: bt_emit_indirect(t, in); break;
 	case BT_RET: bt_emit_ret(t, in); break;
+	case BT_INLINE:
+	case BT_INLINE_END: bt_emit_inline(t, in); break;
 	case BT_SYSTEM:
 	case BT_SYSTEM_END: bt_emit_system(t, in); break;
 	default: emit_interp(t, in); break;

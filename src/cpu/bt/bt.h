@@ -141,6 +141,8 @@ struct bt {
 	uint64_t r10, r11;       /* homes of the stolen registers */
 	uint64_t rcx;            /* RCX while a check borrows it */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
+	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
+	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
 	uint32_t branch;         /* host code of the indirect branch on its way */
 	uint64_t seg_base[2];    /* FS, GS */
 	uint64_t page_bits;      /* ~0xfff, for PEXT */

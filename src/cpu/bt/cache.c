@@ -10,7 +10,7 @@
 #include "cpu/bt/insn.h"
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
-#define BLOCK_MAX_CODE (BT_MAX_INSNS * 256u + BT_MAX_STUBS * 64u)
+#define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 64u)
 #define MAX_BLOCKS     (TUNE_BT_CODE_SIZE / 256)
 #define MAX_MAP        (TUNE_BT_CODE_SIZE / 32)
 

@@ -45,6 +45,17 @@ static void emit_set_flag(struct translation *t, const struct bt_insn *in, uint3
 	store_disp(&t->a, T1, STATE(rflags), T0);
 }
 
+static void emit_direction(struct translation *t, const struct bt_insn *in)
+{
+	bool set = in->i.mnemonic == ZYDIS_MNEMONIC_STD;
+
+	if (set)
+		emit_set_flag(t, in, FL_DF, &t->bt->no_df_bit);
+	else
+		emit_clear_flag(t, in, FL_DF, &t->bt->no_df_bit);
+	store_slot_imm(&t->a, &t->bt->string_limit, set ? 0 : PAGE_SIZE);
+}
+
 /*
  * Plain: nothing is pending, and IF was clear, so that there is a shadow. Something that comes up behind the look at the pending
  * work raises the poll word, as always.
@@ -226,6 +237,8 @@ enum bt_class bt_inline_class(enum bt_system_op op, struct bt_mode mode)
 	case BT_OP_BTS:
 	case BT_OP_BTR:
 	case BT_OP_BTC:
+	case BT_OP_MOVS:
+	case BT_OP_STOS:
 		return BT_INLINE;
 	case BT_OP_RDTSCP:
 		return mode.tsc_native ? BT_INLINE : BT_SYSTEM;
@@ -247,8 +260,8 @@ void bt_emit_inline(struct translation *t, const struct bt_insn *in)
 	switch (in->i.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI: emit_clear_flag(t, in, FL_IF, &t->bt->no_if_bit); break;
 	case ZYDIS_MNEMONIC_STI: emit_sti(t, in); break;
-	case ZYDIS_MNEMONIC_CLD: emit_clear_flag(t, in, FL_DF, &t->bt->no_df_bit); break;
-	case ZYDIS_MNEMONIC_STD: emit_set_flag(t, in, FL_DF, &t->bt->no_df_bit); break;
+	case ZYDIS_MNEMONIC_CLD:
+	case ZYDIS_MNEMONIC_STD: emit_direction(t, in); break;
 	case ZYDIS_MNEMONIC_CLAC:
 	case ZYDIS_MNEMONIC_STAC: emit_ac(t, in); break;
 	case ZYDIS_MNEMONIC_PUSHFQ: emit_pushf(t, in); break;
@@ -260,6 +273,10 @@ void bt_emit_inline(struct translation *t, const struct bt_insn *in)
 		else
 			emit_mov_from_cr(t, in);
 		break;
-	default: emit_bit(t, in); break;
+	case ZYDIS_MNEMONIC_BT:
+	case ZYDIS_MNEMONIC_BTS:
+	case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTC: emit_bit(t, in); break;
+	default: bt_emit_string(t, in); break;
 	}
 }

@@ -201,6 +201,7 @@ static void load_context(struct bt *bt)
 	bt->r11 = s->gpr[T1];
 	bt->seg_base[0] = s->seg[SEG_FS].base;
 	bt->seg_base[1] = s->seg[SEG_GS].base;
+	bt->string_limit = s->rflags & FL_DF ? 0 : PAGE_SIZE;
 	bt->flags = (s->rflags & KEPT_FLAGS) | FL_1 | FL_IF; /* the host's own IF */
 }
 

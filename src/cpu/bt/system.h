@@ -69,5 +69,6 @@ struct bt_stub *bt_add_system_stub(struct translation *t, uint8_t *disp, const s
 /* inline.c: whether code does it, or the exit; and that code. */
 enum bt_class bt_inline_class(enum bt_system_op op, struct bt_mode mode);
 void bt_emit_inline(struct translation *t, const struct bt_insn *in);
+void bt_emit_string(struct translation *t, const struct bt_insn *in); /* strings.c */
 
 #endif

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Process 1 of the benchmark guest: runs the commands that come in over the console, one in a line, words
- * apart by blanks, and says with what status each has ended.
+ * apart by blanks, and says with what status each has ended. The line @quit resets the machine.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -91,8 +92,9 @@ int main(void)
 	mkdir("/tmp", 01777);
 	mkdir("/root", 0700);
 	dprintf(STDOUT_FILENO, "@ready\n");
-	while (read_line(line, sizeof(line)))
+	while (read_line(line, sizeof(line)) && strcmp(line, "@quit\n"))
 		if (split(line, word))
 			dprintf(STDOUT_FILENO, "@exit %d\n", run(word));
+	reboot(RB_AUTOBOOT);
 	return 0;
 }

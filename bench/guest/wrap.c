@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * wrap OPERATIONS COMMAND...: runs a program that cannot time itself as one span. Its standard output is
- * kept in memory, and its hash is the checksum.
+ * kept in memory, and its hash is the checksum. Its standard input is empty.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -27,7 +26,7 @@ static uint64_t hash_of(int fd)
 
 int main(int argc, char **argv)
 {
-	int out = memfd_create("output", MFD_CLOEXEC), in = open("/dev/null", O_RDONLY | O_CLOEXEC), status;
+	int out = memfd_create("output", MFD_CLOEXEC), in = memfd_create("input", MFD_CLOEXEC), status;
 	uint64_t operations;
 	pid_t pid;
 

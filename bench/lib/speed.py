@@ -89,11 +89,11 @@ def measure(hosts, argv, repeat=None):
     return best
 
 
-def run_group(report, hosts, group, names, unit, argv_of):
+def run_group(report, hosts, group, names, unit, argv_of, repeat=None):
     rows = []
     for name in names:
         try:
-            best = measure(hosts, argv_of(name))
+            best = measure(hosts, argv_of(name), repeat)
         except Failed as e:
             note(str(e))
             report.line(f"{name}: failed: {e}")

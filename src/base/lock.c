@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Ranked mutexes; in debug builds each thread keeps a list of what it holds. */
+#include <errno.h>
 #include "base/err.h"
 #include "base/lock.h"
 
@@ -62,6 +63,16 @@ void lock_take(struct lock *l)
 		check_take(l);
 	rc = pthread_mutex_lock(&l->m);
 	BUG_ON(rc != 0);
+}
+
+bool lock_try(struct lock *l)
+{
+	int rc = pthread_mutex_trylock(&l->m);
+
+	BUG_ON(rc != 0 && rc != EBUSY);
+	if (CHECK_RANKS && !rc)
+		check_take(l);
+	return rc == 0;
 }
 
 void lock_drop(struct lock *l)

@@ -4,6 +4,7 @@
 #define DOPPEL_BASE_LOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 /* The order in which locks nest, outermost first. Gaps leave room. */
 enum lock_rank {
@@ -18,6 +19,7 @@ enum lock_rank {
 	RANK_CHR = 80,     /* output queue of a character backend */
 	RANK_BLK = 82,     /* request queue of a disk */
 	RANK_NET = 84,     /* send queue of a network */
+	RANK_CODE = 90,    /* the translator's code cache */
 	RANK_LEAF = 100,   /* takes nothing inside */
 };
 
@@ -31,6 +33,7 @@ void lock_release(struct lock *l); /* undo lock_init */
 
 /* In debug builds (NDEBUG unset) taking locks out of rank order is a BUG(). */
 void lock_take(struct lock *l);
+bool lock_try(struct lock *l);   /* false: somebody else holds it */
 void lock_drop(struct lock *l);
 
 #endif

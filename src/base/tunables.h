@@ -17,7 +17,7 @@
 /* Their descriptions, 96 bytes each; a stub takes about 200 bytes of code. */
 #define TUNE_HOSTEXEC_STUBS 4096
 
-/* Translated code for each vCPU: a Debian boot to a shell takes about half of it. */
+/* Translated code of a VM's vCPUs: a Debian boot to a shell takes about half of it. */
 #define TUNE_BT_CODE_SIZE (32u << 20)
 
 #endif

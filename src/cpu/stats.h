@@ -24,7 +24,9 @@
 	X(bt_interp_steps, "translator: instructions left to the reference")     \
 	X(bt_tlb_flushes, "translator: flushes of its TLB and jump caches")      \
 	X(bt_cache_flushes, "translator: flushes of all code")                   \
-	X(bt_dropped, "translator: blocks dropped because their page changed")
+	X(bt_dropped, "translator: blocks dropped because their page changed")   \
+	X(bt_chains, "translator: jumps chained to the block they lead to")      \
+	X(bt_unchains, "translator: jumps that lost the block they led to")
 
 struct vcpu_stats {
 #define X(name, help) uint64_t name;

@@ -127,7 +127,7 @@ void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned siz
 {
 	static const uint8_t cmp_r10[] = { 0x49, 0x81, 0xfa };                /* cmp r10, imm32 */
 	static const uint8_t not_rcx[] = { 0x48, 0xf7, 0xd1 };
-	static const uint8_t pext_rcx_rcx[] = { 0xc4, 0xe2, 0xf2, 0xf5 };     /* pext rcx, rcx, r/m64 */
+	static const uint8_t gs_pext_rcx_rcx[] = { 0x65, 0xc4, 0xe2, 0xf2, 0xf5 }; /* pext rcx, rcx, gs:r/m64 */
 	struct assembler *a = &t->a;
 	struct bt_tlb *tlb = &t->bt->tlb[t->mode.mmu];
 	struct bt_stub *s = bt_add_stub(t, NULL, SITE_TLB, in->rip);
@@ -149,8 +149,8 @@ void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned siz
 		put_bytes(a, not_rcx, sizeof(not_rcx));
 		lea_full(a, 1, T0, T0, R_CX, 0, 1);
 		lea_disp(a, R_CX, T0, (int32_t)size - 1);
-		put_bytes(a, pext_rcx_rcx, sizeof(pext_rcx_rcx));
-		modrm_slot(a, R_CX, &t->bt->page_bits, 0);
+		put_bytes(a, gs_pext_rcx_rcx, sizeof(gs_pext_rcx_rcx));
+		modrm_of_slot(a, R_CX, &t->bt->page_bits, 0);
 		bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
 	}
 	op_table(a, 0x8b, 1, T1, tlb->host, T1);

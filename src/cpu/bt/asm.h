@@ -8,11 +8,14 @@
 #include <string.h>
 #include "x86/bits.h"
 
-/* Where code is written (rw) and where it will run (pc); the caller has made sure of room. */
+/* Where code is written (rw) and where it will run (pc, below 2 GiB); the caller has made sure of room. */
 struct assembler {
 	uint8_t *rw;
 	uint32_t pc;
+	const void *slots; /* the struct bt whose members are named as slots and tables; the code finds its own at GS */
 };
+
+#define ASM_GS 0x65 /* segment override prefix */
 
 static inline void put8(struct assembler *a, unsigned b)
 {
@@ -50,31 +53,60 @@ static inline void rex(struct assembler *a, unsigned w, unsigned reg, unsigned i
 		put8(a, r);
 }
 
-/* ModRM for [rip + slot]; imm_len bytes of immediate follow the displacement. */
-static inline void modrm_slot(struct assembler *a, unsigned reg, const void *slot, unsigned imm_len)
+static inline uint32_t slot_offset(const struct assembler *a, const void *slot)
+{
+	return (uint32_t)((uintptr_t)slot - (uintptr_t)a->slots);
+}
+
+/*
+ * ModRM of a slot, for an instruction that began with ASM_GS; imm_len bytes of immediate follow the displacement.
+ * Its address relative to GS is formed from RIP: with the plain displacement a load waits much longer for the store before.
+ */
+static inline void modrm_of_slot(struct assembler *a, unsigned reg, const void *slot, unsigned imm_len)
 {
 	put8(a, (reg & 7) << 3 | 5);
-	put32(a, (uint32_t)(uintptr_t)slot - (a->pc + 4 + imm_len));
+	put32(a, slot_offset(a, slot) - (a->pc + 4 + imm_len));
+}
+
+static inline void op_slot(struct assembler *a, unsigned opcode, unsigned reg, const void *slot) /* 32-bit operand, or a jump */
+{
+	put8(a, ASM_GS);
+	rex(a, 0, reg, 0, 0);
+	put8(a, opcode);
+	modrm_of_slot(a, reg, slot, 0);
+}
+
+static inline void cmp_slot(struct assembler *a, const void *slot, int8_t imm) /* cmp dword [slot], imm; 8 bytes */
+{
+	put8(a, ASM_GS);
+	put8(a, 0x83);
+	modrm_of_slot(a, 7, slot, 1);
+	put8(a, (uint8_t)imm);
 }
 
 static inline void load_slot(struct assembler *a, unsigned reg, const void *slot) /* mov reg, [slot] */
 {
+	put8(a, ASM_GS);
 	rex(a, 1, reg, 0, 0);
 	put8(a, 0x8b);
-	modrm_slot(a, reg, slot, 0);
+	modrm_of_slot(a, reg, slot, 0);
 }
 
-static inline void store_slot(struct assembler *a, const void *slot, unsigned reg) /* mov [slot], reg */
+static inline void store_slot(struct assembler *a, const void *slot, unsigned reg) /* mov [slot], reg; 8 bytes */
 {
+	put8(a, ASM_GS);
 	rex(a, 1, reg, 0, 0);
 	put8(a, 0x89);
-	modrm_slot(a, reg, slot, 0);
+	modrm_of_slot(a, reg, slot, 0);
 }
 
-static inline void store_slot_imm(struct assembler *a, const void *slot, uint32_t imm) /* mov dword [slot], imm */
+/* mov [slot], imm, with a slot of 4 bytes or (w) 8, imm below 2 GiB; 11 bytes and (w) 12 */
+static inline void store_slot_imm(struct assembler *a, unsigned w, const void *slot, uint32_t imm)
 {
+	put8(a, ASM_GS);
+	rex(a, w, 0, 0, 0);
 	put8(a, 0xc7);
-	modrm_slot(a, 0, slot, 4);
+	modrm_of_slot(a, 0, slot, 4);
 	put32(a, imm);
 }
 
@@ -137,15 +169,16 @@ static inline void lea_index(struct assembler *a, unsigned wide, unsigned dst, u
 	put32(a, (uint32_t)disp);
 }
 
-/* An opcode with [table + index * 8], table below 2 GiB; reg is the register operand. */
+/* An opcode with [table + index * 8], a table of struct bt; reg is the register operand. */
 static inline void op_table(struct assembler *a, unsigned opcode, unsigned w, unsigned reg, const void *table,
 			    unsigned index)
 {
+	put8(a, ASM_GS);
 	rex(a, w, reg, index, 0);
 	put8(a, opcode);
 	put8(a, (reg & 7) << 3 | 4);
 	put8(a, 3 << 6 | (index & 7) << 3 | 5);
-	put32(a, (uint32_t)(uintptr_t)table);
+	put32(a, slot_offset(a, table));
 }
 
 /* opcode reg, [base + index] and the reverse, by opcode (8b: load, 89: store) */
@@ -188,11 +221,12 @@ static inline void op_disp_imm(struct assembler *a, unsigned opcode, unsigned op
 /* pext (pp 2) or pdep (pp 3) reg, reg, [slot] */
 static inline void bits_slot(struct assembler *a, unsigned pp, unsigned reg, const void *slot)
 {
+	put8(a, ASM_GS);
 	put8(a, 0xc4);
 	put8(a, (reg >> 3 ? 0 : 0x80) | 0x62);
 	put8(a, 0x80 | (~reg & 15) << 3 | pp);
 	put8(a, 0xf5);
-	modrm_slot(a, reg, slot, 0);
+	modrm_of_slot(a, reg, slot, 0);
 }
 
 /* reg &= [slot], without flags */
@@ -222,6 +256,16 @@ static inline uint8_t *jmp_forward(struct assembler *a)
 	put8(a, 0xe9);
 	put32(a, 0);
 	return a->rw - 4;
+}
+
+/*
+ * So that the displacement of a jump whose opcode has n bytes lies in one aligned quadword, where it can be changed while
+ * others run it. By prefixes that branches ignore: no instruction comes between the jump and a compare that it is fused with.
+ */
+static inline void pad_before_jump(struct assembler *a, unsigned n)
+{
+	while (((a->pc + n) & 7) > 4)
+		put8(a, 0x2e);
 }
 
 static inline void jump_here(const struct assembler *a, uint8_t *disp)

@@ -67,6 +67,9 @@ struct bt_site {
 	uint64_t rip;
 	uint32_t retry;  /* host code of the instruction: where a filled TLB miss goes on; SITE_SYSTEM: behind it */
 	uint32_t patch;  /* address of the 32-bit displacement that jumps to the stub; 0: not chainable */
+	uint32_t stub;   /* where it jumps to while it is not chained */
+	uint32_t next_in; /* the next of the sites that are chained to the same block; cache->lock */
+	uint8_t chained;  /* cache->lock */
 	uint8_t kind;
 	uint8_t size;    /* of the access */
 	uint8_t write;
@@ -83,46 +86,16 @@ struct bt_mode {
 	uint8_t fpu;        /* enum bt_fpu_level: what may run without a check */
 	uint8_t tsc_native; /* RDTSC gives the guest's TSC */
 	uint8_t ring0;      /* privileged instructions need no check */
+	uint8_t la57;       /* which branch targets are canonical */
 };
 
 static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
 {
-	return a.mmu == b.mmu && a.fpu == b.fpu && a.tsc_native == b.tsc_native &&
-	       a.ring0 == b.ring0;
+	return !__builtin_memcmp(&a, &b, sizeof(a));
 }
 
-struct bt_block {
-	uint64_t la, gpa;
-	uint64_t gpa2;      /* of the page that its one instruction reaches into, or BT_NO_PAGE: needs no second page */
-	struct bt_block *whole; /* not a block of its own, but the entry of that block for its second page */
-	struct bt_mode mode;
-	uint32_t version;   /* of the page, from before its bytes were read */
-	uint32_t version2;
-	uint32_t entry;     /* host code, normal and indirect entry: addresses below 4 GiB */
-	uint32_t ientry;
-	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
-	uint32_t end;       /* one past its host code */
-	uint32_t map;       /* index of its first entry in bt->map */
-	uint16_t insns;
-	bool valid;
-	struct bt_block *hash_next, *page_next;
-};
-
-/* Host code start of each guest instruction, for faults of the host inside a block. */
-struct bt_map {
-	uint32_t host;
-	uint16_t rip_off;   /* from the block's la */
-	bool fpu;
-	int32_t rsp;        /* what an indirect branch has added to RSP before it leaves */
-};
-
-#define BT_NO_PAGE       UINT64_MAX
-#define BT_UNMAPPED_PAGE (UINT64_MAX - 1) /* gpa2: it cannot be fetched; the reference raises the fault */
-#define BT_MAX_INSN_LEN  15
-
-#define BT_HASH_SIZE 65536
-
-struct translation;
+struct bt_block;
+struct bt_cache;
 
 /* The places of a table that are not empty, mode << 16 | index: a flush costs what was used. */
 struct bt_journal {
@@ -136,8 +109,9 @@ struct bt_journal {
 /* -- The context ------------------------------------------------------------------------------------------ */
 
 struct bt {
-	/* Read and written by translated code; all of it stands below 2 GiB, so that code reaches it. */
+	/* Read and written by translated code, at GS: the host's GS base is this struct's address. */
 	_Atomic uint32_t poll;
+	uint64_t self;           /* its own address */
 	uint64_t r10, r11;       /* homes of the stolen registers */
 	uint64_t rcx;            /* RCX while a check borrows it */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
@@ -171,15 +145,8 @@ struct bt {
 	unsigned xs_offset[8];   /* of XSAVE components in the image, by number */
 	bool fpu_live;           /* the guest's FPU state is in the host's registers, */
 	bool fpu_in_image;       /* or in the image; else in v->s.fpu */
-	uint8_t *code_rw, *code_rx;
-	uint32_t code_size, code_used, code_base_used; /* the first bytes are the common stubs */
-	uint32_t exit_stub, miss_stub;
-	struct bt_block *block;  /* pool */
-	unsigned n_blocks;
-	struct bt_map *map;
-	unsigned n_map;
-	struct bt_block *hash[BT_HASH_SIZE];
-	struct bt_block *page[BT_HASH_SIZE];
+	struct bt_cache *cache;  /* the VM's */
+	uint32_t generation;     /* of the cache that the jump caches lead into; own thread only */
 	struct bt_journal tlb_journal, jc_journal;
 	struct bt_mode jc_mode[MMU_MODES]; /* of the blocks that the jump caches lead to */
 	uint8_t jc_state[MMU_MODES][BT_JC_ENTRIES]; /* enum bt_slot_state */
@@ -194,11 +161,9 @@ struct bt {
 	uint64_t shadow_rip;     /* the boundary behind an STI that had an effect, or BT_NO_SHADOW */
 	uint32_t retried;        /* where a filled miss went on last, and how often in a row it was there */
 	unsigned retries;
-	_Atomic bool in_code;    /* between bt_enter's call and return */
+	_Atomic bool in_code;    /* runs code of the cache or holds on to something in it: see cache.h */
 	_Atomic bool drop_writes; /* a page has become code: forget write tags */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
-	ZydisDecoder decoder;
-	struct translation *translation; /* the passes' working memory */
 	uint64_t exits[SITE_KINDS];      /* from translated code, by kind of site */
 	uint64_t system_ops[64];         /* SITE_SYSTEM by enum bt_system_op */
 	uint64_t fallbacks[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* what the reference did, by mnemonic; 0: events and faults */
@@ -215,29 +180,6 @@ void bt_enter(struct bt *bt, uint32_t code);
 void bt_exit(void); /* where exits land: jumped to from translated code, never called */
 void bt_fpu_park(struct bt *bt);   /* put the guest's FPU state away if it is in the registers */
 void bt_fpu_resume(struct bt *bt); /* and back */
-
-/* cache.c: code memory and blocks. */
-int bt_cache_init(struct bt *bt, struct err *e);
-void bt_cache_release(struct bt *bt);
-void bt_cache_flush(struct bt *bt);               /* everything; not from within a block's translation */
-bool bt_cache_has_room(const struct bt *bt);      /* for one more block of the largest size */
-/* gpa2: the page behind, or BT_UNMAPPED_PAGE; only looked at if the block's one instruction crosses into it. */
-struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode);
-struct bt_block *bt_block_new(struct bt *bt);     /* zeroed; room was checked */
-void bt_block_publish(struct bt *bt, struct bt_block *b);
-void bt_note_written(struct bt *bt, uint64_t gpa, uint64_t len); /* code there was written; any thread */
-void bt_drop_stale(struct bt *bt);                /* blocks of noted pages whose version has moved */
-struct bt_block *bt_block_at(struct bt *bt, uint32_t host); /* the block whose code contains host */
-const struct bt_map *bt_map_at(struct bt *bt, uint32_t host);   /* its instruction; NULL: not in a block */
-bool bt_site_touches_fpu(struct bt *bt, const struct bt_site *site); /* the instruction that a miss belongs to */
-static inline void *bt_rw(const struct bt *bt, uint32_t host)
-{
-	return bt->code_rw + (host - (uint32_t)(uintptr_t)bt->code_rx);
-}
-
-/* translate.c: the block at la, whose page is gpa's and the page behind it gpa2; never NULL. */
-struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode);
-void bt_emit_common(struct bt *bt); /* the common stubs, at the start of code memory */
 
 /* flow.c: RIP is non-canonical after an indirect branch: state as before the branch, which faults itself. */
 void bt_undo_branch(struct bt *bt);

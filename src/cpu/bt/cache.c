@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Code memory and the blocks in it: allocation, look-up, dropping what has become stale, flushing. */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,6 +9,7 @@
 
 #include "base/tunables.h"
 #include "cpu/bt/insn.h"
+#include "cpu/isa.h"
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
 #define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 64u)
@@ -23,9 +25,9 @@ static unsigned hash_of(uint64_t key)
 
 /*
  * Two views of one memfd: one to write, one to run, so that no mapping is writable and executable. The
- * one to run is below 2 GiB, as struct bt is, so that code reaches its slots and tables.
+ * one to run is below 2 GiB, so that code reaches its vCPU's slots by 32-bit displacements from RIP and GS.
  */
-static int map_code(struct bt *bt, struct err *e)
+static int map_code(struct bt_cache *c, struct err *e)
 {
 	int fd = memfd_create("doppel-bt", MFD_CLOEXEC), rc = 0;
 
@@ -33,10 +35,10 @@ static int map_code(struct bt *bt, struct err *e)
 		rc = err_set(e, errno, "translator: no memory for code: %s", strerror(errno));
 		goto out;
 	}
-	bt->code_size = TUNE_BT_CODE_SIZE;
-	bt->code_rw = mmap(NULL, bt->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	bt->code_rx = mmap(NULL, bt->code_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_32BIT, fd, 0);
-	if (bt->code_rw == MAP_FAILED || bt->code_rx == MAP_FAILED)
+	c->code_size = TUNE_BT_CODE_SIZE;
+	c->code_rw = mmap(NULL, c->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	c->code_rx = mmap(NULL, c->code_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_32BIT, fd, 0);
+	if (c->code_rw == MAP_FAILED || c->code_rx == MAP_FAILED)
 		rc = err_set(e, errno, "translator: cannot map code below 2 GiB: %s", strerror(errno));
 out:
 	if (fd >= 0)
@@ -44,83 +46,199 @@ out:
 	return rc;
 }
 
-int bt_cache_init(struct bt *bt, struct err *e)
+static int init_decoder(struct bt_cache *c, const struct cpuid_policy *p, struct err *e)
 {
-	int rc = map_code(bt, e);
-
-	if (rc)
-		return rc;
-	bt->block = calloc(MAX_BLOCKS, sizeof(*bt->block));
-	bt->map = calloc(MAX_MAP, sizeof(*bt->map));
-	bt->translation = malloc(sizeof(*bt->translation));
-	if (!bt->block || !bt->map || !bt->translation)
-		return err_set(e, ENOMEM, "translator: out of memory");
-	bt_emit_common(bt);
+	if (!ZYAN_SUCCESS(ZydisDecoderInit(&c->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
+		return err_set(e, EINVAL, "translator: libzydis refuses 64-bit mode");
+	isa_configure_decoder(p, &c->decoder);
 	return 0;
 }
 
-void bt_cache_release(struct bt *bt)
+static void unmap(uint8_t *p, uint32_t size)
 {
-	if (bt->code_rw && bt->code_rw != MAP_FAILED)
-		munmap(bt->code_rw, bt->code_size);
-	if (bt->code_rx && bt->code_rx != MAP_FAILED)
-		munmap(bt->code_rx, bt->code_size);
-	free(bt->block);
-	free(bt->map);
-	free(bt->translation);
+	if (p && p != MAP_FAILED)
+		munmap(p, size);
 }
 
-/* -- Blocks ------------------------------------------------------------------------------------------------- */
-
-bool bt_cache_has_room(const struct bt *bt)
+static void cache_free(struct bt_cache *c)
 {
-	return bt->code_used + BLOCK_MAX_CODE <= bt->code_size && bt->n_blocks + 1 < MAX_BLOCKS &&
-	       bt->n_map + BT_MAX_INSNS <= MAX_MAP;
+	unmap(c->code_rw, c->code_size);
+	unmap(c->code_rx, c->code_size);
+	free(c->block);
+	free(c->map);
+	free(c->translation);
+	lock_release(&c->lock);
+	free(c);
+}
+
+static struct bt_cache *cache_new(const struct cpuid_policy *p, struct err *e)
+{
+	struct bt_cache *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c) {
+		err_set(e, ENOMEM, "translator: out of memory");
+		return NULL;
+	}
+	lock_init(&c->lock, RANK_CODE);
+	c->block = calloc(MAX_BLOCKS, sizeof(*c->block));
+	c->map = calloc(MAX_MAP, sizeof(*c->map));
+	c->translation = malloc(sizeof(*c->translation));
+	if (!c->block || !c->map || !c->translation)
+		rc = err_set(e, ENOMEM, "translator: out of memory");
+	else
+		rc = map_code(c, e);
+	if (!rc)
+		rc = init_decoder(c, p, e);
+	if (!rc)
+		return c;
+	cache_free(c);
+	return NULL;
+}
+
+int bt_cache_get(struct bt *bt, struct err *e)
+{
+	struct vcpu_group *g = bt->v->group;
+	struct bt_cache *c = g->engine_shared;
+
+	bt->cache = c ? c : cache_new(bt->v->cpuid, e);
+	if (!bt->cache)
+		return -ENOMEM;
+	if (!c)
+		bt_emit_common(bt);
+	g->engine_shared = bt->cache;
+	bt->cache->users++;
+	bt->generation = atomic_load(&bt->cache->generation);
+	return 0;
+}
+
+void bt_cache_put(struct bt *bt)
+{
+	if (!bt->cache || --bt->cache->users)
+		return;
+	bt->v->group->engine_shared = NULL;
+	cache_free(bt->cache);
+}
+
+/* -- Inside and outside ---------------------------------------------------------------------------------------- */
+
+/* SDM vol. 3, 9.1.3: before a processor runs code that another one has written. */
+static void serialize(void)
+{
+	uint32_t a = 0, b, c = 0, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
+}
+
+bool bt_join(struct bt *bt)
+{
+	struct bt_cache *c = bt->cache;
+	uint32_t generation;
+
+	/* Store and load, in this order on both sides: either the flush sees us inside or we see the flush. */
+	atomic_store(&bt->in_code, true);
+	while (atomic_load(&c->stop)) {
+		bt_leave(bt);
+		bt_fpu_park(bt);
+		lock_take(&c->lock);
+		lock_drop(&c->lock);
+		atomic_store(&bt->in_code, true);
+	}
+	generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
+	if (bt->generation != generation) {
+		bt_jc_clear(bt);
+		serialize(); /* other code may stand where we have run some */
+		bt->generation = generation;
+	}
+	if (likely(!atomic_load(&bt->drop_writes) && !atomic_load(&bt->check_pages)))
+		return true;
+	bt_leave(bt);
+	return false;
+}
+
+/* All others are outside when this returns, and stay there until `stop` is cleared. */
+static void stop_others(struct bt *bt)
+{
+	struct vcpu_group *g = bt->v->group;
+
+	atomic_store(&bt->cache->stop, true);
+	for (unsigned n = 0; n < g->n; n++) {
+		struct bt *other = g->v[n] ? g->v[n]->engine_data : NULL;
+
+		if (!other || other == bt)
+			continue;
+		atomic_store(&other->poll, 1);
+		while (atomic_load(&other->in_code))
+			sched_yield();
+	}
 }
 
 void bt_cache_flush(struct bt *bt)
 {
-	bt_jc_clear(bt);
-	memset(bt->hash, 0, sizeof(bt->hash));
-	memset(bt->page, 0, sizeof(bt->page));
-	bt->n_blocks = bt->n_map = 0;
-	bt->code_used = bt->code_base_used;
+	struct bt_cache *c = bt->cache;
+
+	stop_others(bt);
+	for (unsigned h = 0; h < BT_HASH_SIZE; h++) {
+		atomic_store_explicit(&c->hash[h], NULL, memory_order_relaxed);
+		c->page[h] = NULL;
+	}
+	c->n_map = 0;
+	atomic_store(&c->n_blocks, 0);
+	c->code_used = c->code_base_used;
+	atomic_fetch_add(&c->generation, 1);
+	atomic_store(&c->stop, false);
 	bt->v->stats.bt_cache_flushes++;
 }
 
-struct bt_block *bt_block_new(struct bt *bt)
+/* -- Blocks ------------------------------------------------------------------------------------------------- */
+
+bool bt_cache_has_room(const struct bt_cache *c)
 {
-	struct bt_block *b = &bt->block[bt->n_blocks++];
+	return c->code_used + BLOCK_MAX_CODE <= c->code_size && c->n_blocks + 2 < MAX_BLOCKS &&
+	       c->n_map + BT_MAX_INSNS <= MAX_MAP;
+}
+
+/* Counted when it is published: bt_block_at() may look on at any time. */
+struct bt_block *bt_block_new(struct bt_cache *c)
+{
+	struct bt_block *b = &c->block[c->n_blocks];
 
 	memset(b, 0, sizeof(*b));
 	return b;
 }
 
-static void publish_second_page(struct bt *bt, struct bt_block *b)
+static void list_in_page(struct bt_cache *c, struct bt_block *b)
 {
-	struct bt_block *second = bt_block_new(bt);
-	unsigned p = hash_of(b->gpa2 >> PAGE_SHIFT);
+	unsigned p = hash_of(b->gpa >> PAGE_SHIFT);
+
+	b->page_next = c->page[p];
+	c->page[p] = b;
+	atomic_fetch_add(&c->n_blocks, 1);
+}
+
+static void publish_second_page(struct bt_cache *c, struct bt_block *b)
+{
+	struct bt_block *second = bt_block_new(c);
 
 	second->gpa = b->gpa2;
 	second->version = b->version2;
 	second->whole = b;
 	second->end = b->end; /* keeps the pool in order, for bt_block_at() */
 	second->ientry = b->ientry;
-	second->page_next = bt->page[p];
-	bt->page[p] = second;
+	list_in_page(c, second);
 }
 
-void bt_block_publish(struct bt *bt, struct bt_block *b)
+void bt_block_publish(struct bt_cache *c, struct bt_block *b)
 {
-	unsigned h = hash_of(b->la), p = hash_of(b->gpa >> PAGE_SHIFT);
+	unsigned h = hash_of(b->la);
 
-	b->valid = true;
-	b->hash_next = bt->hash[h];
-	bt->hash[h] = b;
-	b->page_next = bt->page[p];
-	bt->page[p] = b;
+	atomic_store_explicit(&b->valid, true, memory_order_relaxed);
+	list_in_page(c, b);
 	if (b->gpa2 < BT_UNMAPPED_PAGE)
-		publish_second_page(bt, b);
+		publish_second_page(c, b);
+	atomic_store_explicit(&b->hash_next, atomic_load_explicit(&c->hash[h], memory_order_relaxed),
+			      memory_order_relaxed);
+	atomic_store_explicit(&c->hash[h], b, memory_order_release);
 }
 
 static uint32_t page_version(const struct bt *bt, uint64_t gpa)
@@ -131,9 +249,11 @@ static uint32_t page_version(const struct bt *bt, uint64_t gpa)
 struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
 {
 	uint32_t version = page_version(bt, gpa);
+	struct bt_block *b = atomic_load_explicit(&bt->cache->hash[hash_of(la)], memory_order_acquire);
 
-	for (struct bt_block *b = bt->hash[hash_of(la)]; b; b = b->hash_next) {
-		if (b->la != la || b->gpa != gpa || !b->valid || b->version != version || !bt_same_mode(b->mode, mode))
+	for (; b; b = atomic_load_explicit(&b->hash_next, memory_order_acquire)) {
+		if (b->la != la || b->gpa != gpa || b->version != version || !bt_same_mode(b->mode, mode) ||
+		    !atomic_load_explicit(&b->valid, memory_order_relaxed))
 			continue;
 		if (b->gpa2 == BT_NO_PAGE)
 			return b;
@@ -143,29 +263,97 @@ struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_
 	return NULL;
 }
 
-/* Out of the way for good: who jumps to it, chained or through a jump cache, leaves by its stub. */
-static void drop(struct bt *bt, struct bt_block *b)
-{
-	struct assembler a = { .rw = bt_rw(bt, b->entry), .pc = b->entry };
+/* -- Chains --------------------------------------------------------------------------------------------------- */
 
-	jmp_to(&a, b->stale_stub);
-	b->valid = false;
-	bt->v->stats.bt_dropped++;
+/*
+ * Change the displacement of a jump that somebody may be executing: the emitter has put it into one aligned quadword.
+ * By an instruction of our own choice: C has no store that may be unaligned but is made in one piece.
+ */
+static void patch_jump(struct bt_cache *c, uint32_t patch, uint32_t target)
+{
+	uint32_t *p = bt_rw(c, patch);
+
+	BUG_ON((patch & 7) > 4);
+	__asm__ volatile("movl %1, (%0)" : : "r"(p), "r"(target - (patch + 4)) : "memory");
 }
 
-static void unhash(struct bt *bt, struct bt_block *b)
+static struct bt_site *site_rw(struct bt_cache *c, uint32_t at)
 {
-	struct bt_block **p = &bt->hash[hash_of(b->la)];
+	return bt_rw(c, at);
+}
 
-	while (*p && *p != b)
-		p = &(*p)->hash_next;
-	if (*p)
-		*p = b->hash_next;
+void bt_chain(struct bt *bt, const struct bt_site *site, struct bt_block *b)
+{
+	struct bt_cache *c = bt->cache;
+	uint32_t at = (uint32_t)(uintptr_t)site;
+
+	bt_fpu_park(bt);
+	if (!lock_try(&c->lock))
+		return;
+	/* Another vCPU may have been faster, or have dropped the block since we found it. */
+	if (!site_rw(c, at)->chained && atomic_load_explicit(&b->valid, memory_order_relaxed)) {
+		site_rw(c, at)->chained = 1;
+		site_rw(c, at)->next_in = b->chained;
+		b->chained = at;
+		patch_jump(c, site->patch, b->entry);
+		bt->v->stats.bt_chains++;
+	}
+	lock_drop(&c->lock);
+}
+
+static void unchain_all(struct bt *bt, struct bt_block *b)
+{
+	struct bt_cache *c = bt->cache;
+
+	for (uint32_t at = b->chained; at; at = site_rw(c, at)->next_in) {
+		struct bt_site *site = site_rw(c, at);
+
+		patch_jump(c, site->patch, site->stub);
+		site->chained = 0;
+		bt->v->stats.bt_unchains++;
+	}
+	b->chained = 0;
+}
+
+/* -- Dropping ------------------------------------------------------------------------------------------------- */
+
+/* Who jumps to it, through a jump cache or by a chain that he has just fetched, leaves by its stub. */
+static void redirect_entry(struct bt_cache *c, const struct bt_block *b)
+{
+	uint64_t *p = bt_rw(c, b->entry), code = __atomic_load_n(p, __ATOMIC_RELAXED);
+	uint8_t bytes[8];
+	struct assembler a = { .rw = bytes, .pc = b->entry };
+
+	BUG_ON(b->entry & 7);
+	memcpy(bytes, &code, sizeof(bytes));
+	jmp_to(&a, b->stale_stub);
+	memcpy(&code, bytes, sizeof(code));
+	__atomic_store_n(p, code, __ATOMIC_RELEASE);
+}
+
+static void unhash(struct bt_cache *c, struct bt_block *b)
+{
+	struct bt_block *_Atomic *p = &c->hash[hash_of(b->la)], *at;
+
+	while ((at = atomic_load_explicit(p, memory_order_relaxed)) && at != b)
+		p = &at->hash_next;
+	if (at)
+		atomic_store_explicit(p, atomic_load_explicit(&b->hash_next, memory_order_relaxed), memory_order_release);
+}
+
+/* Out of the way for good. */
+static void drop(struct bt *bt, struct bt_block *b)
+{
+	unhash(bt->cache, b);
+	redirect_entry(bt->cache, b);
+	unchain_all(bt, b);
+	atomic_store_explicit(&b->valid, false, memory_order_relaxed);
+	bt->v->stats.bt_dropped++;
 }
 
 static void drop_stale_in(struct bt *bt, unsigned h)
 {
-	struct bt_block **p = &bt->page[h], *b;
+	struct bt_block **p = &bt->cache->page[h], *b;
 
 	while ((b = *p)) {
 		if (b->version == page_version(bt, b->gpa)) {
@@ -175,10 +363,8 @@ static void drop_stale_in(struct bt *bt, unsigned h)
 		*p = b->page_next;
 		if (b->whole)
 			b = b->whole;
-		if (b->valid) {
-			unhash(bt, b);
+		if (atomic_load_explicit(&b->valid, memory_order_relaxed))
 			drop(bt, b);
-		}
 	}
 }
 
@@ -203,6 +389,8 @@ void bt_drop_stale(struct bt *bt)
 	uint32_t head = atomic_load(&bt->written_head);
 	bool all = atomic_exchange(&bt->written_many, false);
 
+	bt_fpu_park(bt);
+	lock_take(&bt->cache->lock);
 	for (uint32_t i = bt->written_tail; i != head && !all; i++) {
 		uint64_t slot = atomic_load(&bt->written[i % BT_WRITTEN_RING]);
 
@@ -214,39 +402,41 @@ void bt_drop_stale(struct bt *bt)
 	bt->written_tail = head;
 	for (unsigned h = 0; h < BT_HASH_SIZE && all; h++)
 		drop_stale_in(bt, h);
+	lock_drop(&bt->cache->lock);
 }
 
-struct bt_block *bt_block_at(struct bt *bt, uint32_t host)
-{
-	unsigned lo = 0, hi = bt->n_blocks;
+/* -- By host address ------------------------------------------------------------------------------------------ */
 
-	/* The pool is in the order of addresses. */
+struct bt_block *bt_block_at(struct bt_cache *c, uint32_t host)
+{
+	unsigned lo = 0, n = atomic_load_explicit(&c->n_blocks, memory_order_acquire), hi = n;
+
 	while (lo < hi) {
 		unsigned mid = (lo + hi) / 2;
 
-		if (host >= bt->block[mid].end)
+		if (host >= c->block[mid].end)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < bt->n_blocks && host >= bt->block[lo].ientry ? &bt->block[lo] : NULL;
+	return lo < n && host >= c->block[lo].ientry ? &c->block[lo] : NULL;
 }
 
-const struct bt_map *bt_map_at(struct bt *bt, uint32_t host)
+const struct bt_map *bt_map_at(struct bt_cache *c, uint32_t host)
 {
-	const struct bt_block *b = bt_block_at(bt, host);
+	const struct bt_block *b = bt_block_at(c, host);
 	unsigned n;
 
 	if (!b)
 		return NULL;
-	for (n = b->map + b->insns - 1; n > b->map && bt->map[n].host > host; n--)
+	for (n = b->map + b->insns - 1; n > b->map && c->map[n].host > host; n--)
 		;
-	return &bt->map[n];
+	return &c->map[n];
 }
 
-bool bt_site_touches_fpu(struct bt *bt, const struct bt_site *site)
+bool bt_site_touches_fpu(struct bt_cache *c, const struct bt_site *site)
 {
-	const struct bt_map *m = bt_map_at(bt, site->retry);
+	const struct bt_map *m = bt_map_at(c, site->retry);
 
 	return !m || m->fpu;
 }

@@ -13,10 +13,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <asm/prctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
-#include "cpu/bt/bt.h"
+#include "cpu/bt/cache.h"
 
 #define ALTSTACK_SIZE (64 * KiB)
 #ifndef SS_AUTODISARM
@@ -47,22 +50,20 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 {
 	ucontext_t *uc = ucontext;
 	struct bt *bt = current;
-	uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP], code = (uint64_t)(uintptr_t)(bt ? bt->code_rx : NULL);
-	const struct bt_block *b;
-	unsigned n;
+	struct bt_cache *c = bt ? bt->cache : NULL;
+	uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP], code = (uint64_t)(uintptr_t)(c ? c->code_rx : NULL);
+	const struct bt_map *m;
 
-	if (!bt || pc < code || pc >= code + bt->code_used || !(b = bt_block_at(bt, (uint32_t)pc))) {
+	if (!c || pc < code || pc >= code + c->code_size || !(m = bt_map_at(c, (uint32_t)pc))) {
 		pass_on(sig, info, ucontext);
 		return;
 	}
-	for (n = b->map + b->insns - 1; n > b->map && bt->map[n].host > pc; n--)
-		;
 	bt->fault_site = (struct bt_site){
-		.rip = b->la + bt->map[n].rip_off,
-		.kind = bt->map[n].fpu ? SITE_INTERP_FPU : SITE_INTERP,
+		.rip = bt_block_at(c, (uint32_t)pc)->la + m->rip_off,
+		.kind = m->fpu ? SITE_INTERP_FPU : SITE_INTERP,
 	};
 	bt->exit_site = (uint64_t)(uintptr_t)&bt->fault_site;
-	uc->uc_mcontext.gregs[REG_RIP] = bt->exit_stub;
+	uc->uc_mcontext.gregs[REG_RIP] = c->exit_stub;
 }
 
 static void install(unsigned n)
@@ -104,6 +105,7 @@ void bt_fault_thread(struct bt *bt)
 		return;
 	current = bt;
 	sigaltstack(&bt->altstack, NULL);
+	syscall(SYS_arch_prctl, ARCH_SET_GS, bt); /* translated code finds its slots by it; nobody else here uses GS */
 }
 
 void bt_fault_release(struct bt *bt)

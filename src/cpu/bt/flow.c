@@ -13,7 +13,7 @@ static void emit_dispatch(struct translation *t, uint32_t start)
 	static const uint8_t rorx_t1_t0[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x10 }; /* rorx r11, r10, 16 */
 	static const uint8_t movzx_t1_t1w[] = { 0x45, 0x0f, 0xb7, 0xdb };           /* movzx r11d, r11w */
 
-	store_slot_imm(&t->a, &t->bt->branch, start);
+	store_slot_imm(&t->a, 0, &t->bt->branch, start);
 	/* bt_jc_index() without flags */
 	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
 	lea_full(&t->a, 1, T1, T1, T0, 0, 0);
@@ -43,12 +43,12 @@ static bool same_page(const struct translation *t, uint64_t target)
 void bt_emit_goto(struct translation *t, uint64_t target)
 {
 	if (same_page(t, target)) {
+		pad_before_jump(&t->a, 1);
 		add_chain(t, jmp_forward(&t->a), target);
 		return;
 	}
 	mov_imm(&t->a, T0, target);
-	put8(&t->a, 0xff); /* jmp [slot] */
-	modrm_slot(&t->a, 4, &t->bt->jc[t->mode.mmu][bt_jc_index(target)], 0);
+	op_slot(&t->a, 0xff, 4, &t->bt->jc[t->mode.mmu][bt_jc_index(target)]); /* jmp [slot] */
 }
 
 /* The taken way stands behind the jump over it; a Jcc within the page jumps straight to its chain. */
@@ -60,6 +60,7 @@ void bt_emit_jcc(struct translation *t, const struct bt_insn *in)
 
 	if ((op & 0xf0) == 0x70 || (op & 0xf0) == 0x80) {
 		if (same_page(t, target)) {
+			pad_before_jump(&t->a, 2);
 			add_chain(t, jcc_forward(&t->a, op & 0xf), target);
 			return;
 		}
@@ -230,10 +231,10 @@ void bt_emit_ret(struct translation *t, const struct bt_insn *in)
  */
 void bt_undo_branch(struct bt *bt)
 {
-	const struct bt_map *m = bt_map_at(bt, bt->branch);
+	const struct bt_map *m = bt_map_at(bt->cache, bt->branch);
 
 	if (!m)
 		return;
-	bt->v->s.rip = bt_block_at(bt, bt->branch)->la + m->rip_off;
+	bt->v->s.rip = bt_block_at(bt->cache, bt->branch)->la + m->rip_off;
 	bt->v->s.gpr[R_SP] -= (uint64_t)(int64_t)m->rsp;
 }

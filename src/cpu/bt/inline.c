@@ -53,7 +53,7 @@ static void emit_direction(struct translation *t, const struct bt_insn *in)
 		emit_set_flag(t, in, FL_DF, &t->bt->no_df_bit);
 	else
 		emit_clear_flag(t, in, FL_DF, &t->bt->no_df_bit);
-	store_slot_imm(&t->a, &t->bt->string_limit, set ? 0 : PAGE_SIZE);
+	store_slot_imm(&t->a, 1, &t->bt->string_limit, set ? 0 : PAGE_SIZE);
 }
 
 /*

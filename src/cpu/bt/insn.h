@@ -4,7 +4,7 @@
 #define DOPPEL_CPU_BT_INSN_H
 
 #include "cpu/bt/asm.h"
-#include "cpu/bt/bt.h"
+#include "cpu/bt/cache.h"
 
 #define BT_MAX_INSNS 48 /* of a block */
 

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cpu/bt/cache.h"
 #include "cpu/bt/system.h"
 #include "cpu/interp/interp.h"
-#include "cpu/isa.h"
 #include "mmu/walk.h"
 
 /*
@@ -54,6 +54,7 @@ static struct bt_mode mode_at(const struct vcpu *v, enum mmu_mode mmu)
 		.fpu = (uint8_t)fpu_level(v),
 		.tsc_native = s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
 		.ring0 = !outer,
+		.la57 = (s->cr4 & CR4_LA57) != 0,
 	};
 }
 
@@ -83,11 +84,12 @@ static void fpu_to_state(struct bt *bt)
 	}
 }
 
-/* fpu: the step may touch x87, vector or mask state. */
+/* fpu: the step may touch x87, vector or mask state. The reference may wait for others: outside of the cache. */
 static enum vcpu_exit step(struct bt *bt, bool fpu)
 {
 	enum vcpu_exit ex;
 
+	bt_leave(bt);
 	bt_fpu_park(bt);
 	if (fpu)
 		fpu_to_state(bt);
@@ -165,7 +167,33 @@ static uint64_t page_behind(struct vcpu *v, uint64_t la, bool *global)
 	return gpa;
 }
 
-/* The block at RIP, or NULL when its fetch faults or it is not in RAM: the reference finds out. */
+/*
+ * Make the block, unless another vCPU has done so meanwhile. NULL: we are outside, with a request to deal with first; and
+ * when we are inside again, what we have held may have gone in a flush (bt->generation tells).
+ */
+static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
+{
+	struct bt_cache *c = bt->cache;
+	struct bt_block *b;
+	bool inside;
+
+	bt_leave(bt);
+	bt_fpu_park(bt);
+	lock_take(&c->lock);
+	b = bt_block_find(bt, la, gpa, gpa2, mode);
+	if (!b) {
+		if (!bt_cache_has_room(c))
+			bt_cache_flush(bt);
+		b = bt_translate(bt, la, gpa, gpa2, mode);
+		bt->v->stats.bt_translations++;
+		bt->v->stats.bt_translated_insns += b->insns;
+	}
+	inside = bt_join(bt);
+	lock_drop(&c->lock);
+	return inside ? b : NULL;
+}
+
+/* The block at RIP. NULL: inside, its fetch faults or it is not in RAM, the reference finds out; outside, look again. */
 static struct bt_block *find_block(struct bt *bt)
 {
 	struct vcpu *v = bt->v;
@@ -179,14 +207,8 @@ static struct bt_block *find_block(struct bt *bt)
 	if ((la & (PAGE_SIZE - 1)) + BT_MAX_INSN_LEN > PAGE_SIZE)
 		gpa2 = page_behind(v, la, &global);
 	b = bt_block_find(bt, la, gpa, gpa2, mode);
-	if (!b) {
-		bt_fpu_park(bt);
-		if (!bt_cache_has_room(bt))
-			bt_cache_flush(bt);
-		b = bt_translate(bt, la, gpa, gpa2, mode);
-		v->stats.bt_translations++;
-		v->stats.bt_translated_insns += b->insns;
-	}
+	if (!b && !(b = make_block(bt, la, gpa, gpa2, mode)))
+		return NULL;
 	bt_jc_set(bt, b, global);
 	return b;
 }
@@ -227,36 +249,22 @@ static void store_context(struct bt *bt, const struct bt_site *site)
 	settle_shadow(bt);
 }
 
-/* Run translated code at `code`; NULL when a request came in between, with nothing run. */
+/* Inside: run translated code at `code`. */
 static struct bt_site *run_code(struct bt *bt, uint32_t code)
 {
 	struct bt_site *site;
 
 	load_context(bt);
-	atomic_store(&bt->in_code, true);
-	if (atomic_load(&bt->drop_writes) || atomic_load(&bt->check_pages)) {
-		atomic_store(&bt->in_code, false);
-		return NULL;
-	}
 	bt_fpu_resume(bt);
 	bt_enter(bt, code);
 #ifdef EAGER_FPU
 	bt_fpu_park(bt);
 #endif
-	atomic_store_explicit(&bt->in_code, false, memory_order_release);
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
 	store_context(bt, site);
 	bt->v->stats.bt_exits++;
 	bt->exits[site->kind]++;
 	return site;
-}
-
-/* The jump that led to `site` goes straight to b from now on. */
-static void chain(struct bt *bt, const struct bt_site *site, const struct bt_block *b)
-{
-	int32_t disp = (int32_t)(b->entry - (site->patch + 4));
-
-	memcpy(bt_rw(bt, site->patch), &disp, 4);
 }
 
 static uint64_t missed_address(const struct bt *bt, const struct bt_site *site)
@@ -299,24 +307,29 @@ static bool thrashes(struct bt *bt, const struct bt_site *site)
 	return true;
 }
 
+/* Within a page: a remapped page's old blocks do not lead to its new ones. */
+static bool may_chain(struct bt_cache *c, const struct bt_site *site, const struct bt_block *b)
+{
+	return site->patch && b->gpa2 == BT_NO_PAGE &&
+	       (bt_block_at(c, site->patch)->gpa & PAGE_MASK) == (b->gpa & PAGE_MASK);
+}
+
 /*
  * Do what the exit asks for. Returns host code to go on at, or 0: go on at RIP. *ex is EXIT_KICKED
  * unless the guest has halted or shut down.
  */
 static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
 {
-	const struct bt_block *b;
-	unsigned flushes;
+	uint32_t generation = bt->generation;
+	struct bt_block *b;
 
 	switch (site->kind) {
 	case SITE_LOOKUP:
-		flushes = (unsigned)bt->v->stats.bt_cache_flushes;
 		if (needs_reference(bt->v) || !(b = find_block(bt)))
 			return 0;
-		/* A flush has taken the site with it. A remapped page's old blocks do not lead to its new ones. */
-		if (flushes == (unsigned)bt->v->stats.bt_cache_flushes && site->patch && b->gpa2 == BT_NO_PAGE &&
-		    (bt_block_at(bt, site->patch)->gpa & PAGE_MASK) == (b->gpa & PAGE_MASK))
-			chain(bt, site, b);
+		/* A flush has taken the site with it. */
+		if (generation == bt->generation && may_chain(bt->cache, site, b))
+			bt_chain(bt, site, b);
 		return b->entry;
 	case SITE_TLB:
 		if (!thrashes(bt, site) &&
@@ -324,7 +337,7 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 			bt->v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
 			return site->retry;
 		}
-		*ex = step(bt, bt_site_touches_fpu(bt, site));
+		*ex = step(bt, bt_site_touches_fpu(bt->cache, site));
 		return 0;
 	case SITE_INDIRECT:
 		if (!x86_canonical(&bt->v->s, bt->v->s.rip)) {
@@ -350,15 +363,18 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 /* Run translated code from RIP on until there is something for the loop to look at. */
 static enum vcpu_exit run_blocks(struct bt *bt)
 {
-	struct bt_block *b = find_block(bt);
 	enum vcpu_exit ex = EXIT_KICKED;
-	uint32_t code = b ? b->entry : 0;
-	struct bt_site *site;
+	struct bt_block *b;
+	uint32_t code;
 
-	if (!b)
+	if (!bt_join(bt))
+		return EXIT_KICKED;
+	b = find_block(bt);
+	if (!b && atomic_load_explicit(&bt->in_code, memory_order_relaxed))
 		return step(bt, true);
-	while (code && (site = run_code(bt, code)))
-		code = handle_exit(bt, site, &ex);
+	for (code = b ? b->entry : 0; code;)
+		code = handle_exit(bt, run_code(bt, code), &ex);
+	bt_leave(bt);
 	return ex;
 }
 
@@ -426,27 +442,20 @@ static void bt_destroy(struct vcpu *v)
 		return;
 	v->engine_data = NULL;
 	bt_fault_release(bt);
-	bt_cache_release(bt);
+	bt_cache_put(bt);
 	munmap(bt, sizeof(*bt));
-}
-
-static bool init_decoder(struct bt *bt)
-{
-	if (!ZYAN_SUCCESS(ZydisDecoderInit(&bt->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
-		return false;
-	isa_configure_decoder(bt->v->cpuid, &bt->decoder);
-	return true;
 }
 
 static int bt_init(struct vcpu *v, struct err *e)
 {
 	struct bt *bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	int rc;
 
 	if (bt == MAP_FAILED)
-		return err_set(e, errno, "vCPU %u: no memory for the translator below 2 GiB", v->index);
+		return err_set(e, errno, "vCPU %u: no memory for the translator", v->index);
 	bt->v = v;
+	bt->self = (uint64_t)(uintptr_t)bt;
 	bt->state = &v->s;
 	bt->exit_fn = (uint64_t)(uintptr_t)bt_exit;
 	bt->page_bits = PAGE_MASK;
@@ -465,11 +474,9 @@ static int bt_init(struct vcpu *v, struct err *e)
 			bt->tlb[m].tag[w][BT_TLB_ENTRIES - 1] = bt_no_tag(BT_TLB_ENTRIES - 1);
 		}
 	v->engine_data = bt;
-	rc = init_decoder(bt) ? 0 : err_set(e, EINVAL, "translator: libzydis refuses 64-bit mode");
+	rc = bt_fpu_init(bt, e);
 	if (!rc)
-		rc = bt_fpu_init(bt, e);
-	if (!rc)
-		rc = bt_cache_init(bt, e);
+		rc = bt_cache_get(bt, e);
 	if (!rc)
 		rc = bt_fault_init(bt, e);
 	if (rc) {
@@ -478,7 +485,7 @@ static int bt_init(struct vcpu *v, struct err *e)
 	}
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		for (unsigned i = 0; i < BT_JC_ENTRIES; i++)
-			bt->jc[m][i] = bt->miss_stub;
+			bt->jc[m][i] = bt->cache->miss_stub;
 	ram_set_mark_listener(v->ram, bt_page_becomes_code, v->group);
 	return 0;
 }

@@ -63,7 +63,7 @@ static void check_end(struct translation *t, struct string_op *op)
 	leave_if(t, op, 7);
 }
 
-/* cmp rcx, [string_limit] or cmp qword [string_limit], 0; T1 = host address of [rdi]; all of it in the page */
+/* cmp rcx, [string_limit] or cmp dword [string_limit], 0; T1 = host address of [rdi]; all of it in the page */
 static void check_range(struct translation *t, struct string_op *op)
 {
 	static const uint8_t and_r10d_4095[] = { 0x41, 0x81, 0xe2, 0xff, 0x0f, 0x00, 0x00 };
@@ -71,15 +71,14 @@ static void check_range(struct translation *t, struct string_op *op)
 
 	if (!op->repeats) {
 		lea_full(a, 1, T1, T1, T0, 0, 0);
-		put8(a, 0x83);
-		modrm_slot(a, 7, &t->bt->string_limit, 1);
-		put8(a, 0);
+		cmp_slot(a, &t->bt->string_limit, 0);
 		leave_if(t, op, 4);
 		return;
 	}
+	put8(a, ASM_GS);
 	rex(a, 1, R_CX, 0, 0);
 	put8(a, 0x3b);
-	modrm_slot(a, R_CX, &t->bt->string_limit, 0);
+	modrm_of_slot(a, R_CX, &t->bt->string_limit, 0);
 	leave_if(t, op, 7);
 	lea_full(a, 1, T1, T1, T0, 0, 0);
 	lea_full(a, 1, T0, T0, R_CX, op->shift, 0);

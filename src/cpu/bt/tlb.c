@@ -6,7 +6,7 @@
  */
 #include <sched.h>
 
-#include "cpu/bt/bt.h"
+#include "cpu/bt/cache.h"
 #include "mmu/walk.h"
 
 #define GIGABYTE_SHIFT 30
@@ -57,7 +57,7 @@ static void flush_jc(struct bt *bt, bool global)
 			j->item[kept++] = j->item[n];
 			continue;
 		}
-		bt->jc[mode][i] = bt->miss_stub;
+		bt->jc[mode][i] = bt->cache->miss_stub;
 		bt->jc_state[mode][i] = 0;
 	}
 	j->n = kept;
@@ -118,7 +118,7 @@ static void flush_jc_page(struct bt *bt, uint64_t la)
 		return;
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		for (unsigned i = first; i < first + PAGE_SIZE; i++)
-			bt->jc[m][i & (BT_JC_ENTRIES - 1)] = bt->miss_stub;
+			bt->jc[m][i & (BT_JC_ENTRIES - 1)] = bt->cache->miss_stub;
 }
 
 static void flush_page(struct bt *bt, uint64_t la)

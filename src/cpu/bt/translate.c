@@ -26,7 +26,7 @@ static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t
 	in->rip = la;
 	for (unsigned n = 0; n < len; n++)
 		in->bytes[n] = n < left ? ((const volatile uint8_t *)page)[off + n] : ((const volatile uint8_t *)page2)[n - left];
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->decoder, in->bytes, len, &in->i, in->op));
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->cache->decoder, in->bytes, len, &in->i, in->op));
 }
 
 /*
@@ -78,17 +78,17 @@ static void emit_indirect_entry(struct translation *t)
 {
 	struct assembler *a = &t->a;
 
-	t->b->ientry = a->pc;
 	mov_rr(a, T1, R_CX);
 	mov_imm(a, R_CX, 0 - t->b->la);
 	lea_full(a, 1, R_CX, R_CX, T0, 0, 0);
 	put8(a, 0xe3); /* jrcxz over the way to the miss stub: a 3-byte move and a 5-byte jump */
 	put8(a, 8);
 	mov_rr(a, R_CX, T1);
-	jmp_to(a, t->bt->miss_stub);
+	jmp_to(a, t->bt->cache->miss_stub);
 	mov_rr(a, R_CX, T1);
 }
 
+/* Its first instruction has 8 aligned bytes: dropping the block writes a jump over it (cache.c). */
 static void emit_entry(struct translation *t)
 {
 	struct assembler *a = &t->a;
@@ -96,16 +96,28 @@ static void emit_entry(struct translation *t)
 
 	t->b->entry = a->pc;
 	if (!t->insn[0].flags_live) {
-		put8(a, 0x83); /* cmp dword [poll], 0 */
-		modrm_slot(a, 7, &t->bt->poll, 1);
-		put8(a, 0);
+		cmp_slot(a, &t->bt->poll, 0);
 		s->disp = jcc_forward(a, 5);
 		return;
 	}
-	mov_rr(a, T1, R_CX);
-	put8(a, 0x8b); /* mov ecx, [poll] */
-	modrm_slot(a, R_CX, &t->bt->poll, 0);
-	bt_emit_unless_rcx(t, s, RCX_IN_T1);
+	store_slot(a, &t->bt->rcx, R_CX);
+	op_slot(a, 0x8b, R_CX, &t->bt->poll); /* mov ecx, [poll] */
+	bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
+}
+
+/* The indirect entry falls into the other one, which is aligned: its length is found by emitting it twice. */
+static void emit_entries(struct translation *t)
+{
+	struct assembler at = t->a;
+	unsigned len;
+
+	emit_indirect_entry(t);
+	len = t->a.pc - at.pc;
+	for (t->a = at; (t->a.pc + len) & 7;)
+		put8(&t->a, 0xcc);
+	t->b->ientry = t->a.pc;
+	emit_indirect_entry(t);
+	emit_entry(t);
 }
 
 /* -- Instructions ---------------------------------------------------------------------------------------------- */
@@ -164,14 +176,14 @@ static void emit_insn(struct translation *t, const struct bt_insn *in)
 
 static void emit_insns(struct translation *t)
 {
-	struct bt *bt = t->bt;
+	struct bt_cache *c = t->bt->cache;
 
-	t->b->map = bt->n_map;
+	t->b->map = c->n_map;
 	t->b->insns = (uint16_t)t->n;
 	for (unsigned n = 0; n < t->n; n++) {
 		const struct bt_insn *in = &t->insn[n];
 
-		bt->map[bt->n_map++] = (struct bt_map){
+		c->map[c->n_map++] = (struct bt_map){
 			.host = t->a.pc,
 			.rip_off = (uint16_t)(in->rip - t->b->la),
 			.fpu = in->fpu,
@@ -192,10 +204,10 @@ static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_si
 
 	bt_emit_restore_rcx(bt, a, rcx);
 	start = a->pc;
-	/* mov dword [exit_site], imm32 is 10 bytes, the jump 5 */
-	at = (uint32_t)ALIGN_UP(a->pc + 15, 8);
-	store_slot_imm(a, &bt->exit_site, at);
-	jmp_to(a, bt->exit_stub);
+	/* the store is 12 bytes, the jump 5 */
+	at = (uint32_t)ALIGN_UP(a->pc + 17, 8);
+	store_slot_imm(a, 1, &bt->exit_site, at);
+	jmp_to(a, bt->cache->exit_stub);
 	while (a->pc < at)
 		put8(a, 0xcc);
 	put_bytes(a, (const uint8_t *)site, sizeof(*site));
@@ -209,6 +221,7 @@ static void emit_stubs(struct translation *t)
 		uint32_t start;
 
 		jump_here(&t->a, s->disp);
+		s->site.stub = t->a.pc;
 		start = emit_stub(t->bt, &t->a, &s->site, s->rcx);
 		if (s->site.kind == SITE_POLL)
 			t->b->stale_stub = start; /* the way out of a dropped block */
@@ -218,29 +231,30 @@ static void emit_stubs(struct translation *t)
 /* Once for each code memory: leaving, and an empty place in a jump cache. */
 void bt_emit_common(struct bt *bt)
 {
-	struct assembler a = { .rw = bt->code_rw, .pc = (uint32_t)(uintptr_t)bt->code_rx };
+	struct bt_cache *c = bt->cache;
+	struct assembler a = { .rw = c->code_rw, .pc = (uint32_t)(uintptr_t)c->code_rx, .slots = bt };
 	struct bt_site miss = { .kind = SITE_INDIRECT };
 
-	bt->exit_stub = a.pc;
+	c->exit_stub = a.pc;
 	store_slot(&a, &bt->exit_t0, T0);
 	store_slot(&a, &bt->exit_t1, T1);
-	mov_imm(&a, T1, (uint64_t)(uintptr_t)bt);
-	put8(&a, 0xff); /* jmp [exit_fn] */
-	modrm_slot(&a, 4, &bt->exit_fn, 0);
-	bt->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE);
-	bt->code_base_used = bt->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)bt->code_rx, 16);
+	load_slot(&a, T1, &bt->self);
+	op_slot(&a, 0xff, 4, &bt->exit_fn); /* jmp [exit_fn] */
+	c->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE);
+	c->code_base_used = c->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 }
 
 struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
 {
-	struct translation *t = bt->translation;
+	struct bt_cache *c = bt->cache;
+	struct translation *t = c->translation;
 	uint64_t page = gpa & PAGE_MASK;
 	uint32_t start;
 
 	t->bt = bt;
 	t->mode = mode;
 	t->n = t->n_stubs = 0;
-	t->b = bt_block_new(bt);
+	t->b = bt_block_new(c);
 	t->b->la = la;
 	t->b->gpa = gpa;
 	t->b->gpa2 = BT_NO_PAGE;
@@ -248,14 +262,13 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	t->b->version = ram_mark_code(bt->v->ram, page);
 	decode_block(t, bt->v->ram->base + page, gpa2);
 	bt_flag_liveness(t->insn, t->n);
-	start = (uint32_t)(uintptr_t)bt->code_rx + bt->code_used;
-	t->a = (struct assembler){ .rw = bt_rw(bt, start), .pc = start };
-	emit_indirect_entry(t);
-	emit_entry(t);
+	start = (uint32_t)(uintptr_t)c->code_rx + c->code_used;
+	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt };
+	emit_entries(t);
 	emit_insns(t);
 	emit_stubs(t);
 	t->b->end = t->a.pc;
-	bt->code_used = (uint32_t)ALIGN_UP(t->a.pc - (uint32_t)(uintptr_t)bt->code_rx, 16);
-	bt_block_publish(bt, t->b);
+	c->code_used = (uint32_t)ALIGN_UP(t->a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
+	bt_block_publish(c, t->b);
 	return t->b;
 }

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The code cache that the vCPUs of a VM share: code memory, the blocks in it, and the rules of living in it.
+ *
+ * 1. Whoever runs code of the cache, or holds a pointer to a block or a site, or a host code address, is *inside*: between
+ *    bt_join() and bt_leave(). Inside, nothing that was found can go away. Nobody blocks inside: neither for the cache's
+ *    lock nor for anything whose owner may wait for us (ram_mark_code(), hence the reference engine).
+ * 2. Look-ups take no lock: hash chains are only ever changed by one word, and a block that was taken out keeps its link.
+ * 3. Everything that changes the cache is done under its lock: translating, chaining, dropping, flushing.
+ * 4. A block that is dropped stays where it is, and whoever is in it may finish it, as a processor may finish what it has
+ *    fetched; its entry leads to an exit and the jumps chained to it lead to their stubs again. Both are changed by one write
+ *    within an aligned quadword at an instruction's boundary, which a processor that executes it sees whole or not at all
+ *    (AMD APM vol. 2, 7.6.1; in use on Intel's by every just-in-time compiler).
+ * 5. Memory is used again only after a flush: all vCPUs are asked outside and waited for, and the generation moves on, by
+ *    which each of them knows on its way inside that its jump caches and addresses are void.
+ */
+#ifndef DOPPEL_CPU_BT_CACHE_H
+#define DOPPEL_CPU_BT_CACHE_H
+
+#include "base/lock.h"
+#include "cpu/bt/bt.h"
+
+struct bt_block {
+	uint64_t la, gpa;
+	uint64_t gpa2;      /* of the page that its one instruction reaches into, or BT_NO_PAGE: needs no second page */
+	struct bt_block *whole; /* not a block of its own, but the entry of that block for its second page */
+	struct bt_mode mode;
+	uint32_t version;   /* of the page, from before its bytes were read */
+	uint32_t version2;
+	uint32_t entry;     /* host code, normal (8-byte aligned) and indirect entry: addresses below 4 GiB */
+	uint32_t ientry;
+	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
+	uint32_t end;       /* one past its host code */
+	uint32_t map;       /* index of its first entry in cache->map */
+	uint32_t chained;   /* the first of the sites (struct bt_site) whose jumps lead here; lock */
+	uint16_t insns;
+	_Atomic bool valid;
+	struct bt_block *_Atomic hash_next;
+	struct bt_block *page_next; /* lock */
+};
+
+/* Host code start of each guest instruction, for faults of the host inside a block. */
+struct bt_map {
+	uint32_t host;
+	uint16_t rip_off;   /* from the block's la */
+	bool fpu;
+	int32_t rsp;        /* what an indirect branch has added to RSP before it leaves */
+};
+
+#define BT_NO_PAGE       UINT64_MAX
+#define BT_UNMAPPED_PAGE (UINT64_MAX - 1) /* gpa2: it cannot be fetched; the reference raises the fault */
+#define BT_MAX_INSN_LEN  15
+
+#define BT_HASH_SIZE 65536
+
+struct translation;
+
+struct bt_cache {
+	struct lock lock;          /* RANK_CODE */
+	unsigned users;            /* contexts; while no vCPU runs */
+	_Atomic bool stop;         /* a flush waits for everybody to be outside */
+	_Atomic uint32_t generation;
+	uint8_t *code_rw, *code_rx;
+	uint32_t code_size;
+	uint32_t code_used, code_base_used; /* the first bytes are the common stubs; lock */
+	uint32_t exit_stub, miss_stub;
+	struct bt_block *block;    /* pool, in the order of addresses */
+	_Atomic unsigned n_blocks;
+	struct bt_map *map;
+	unsigned n_map;            /* lock */
+	struct bt_block *_Atomic hash[BT_HASH_SIZE];
+	struct bt_block *page[BT_HASH_SIZE]; /* lock */
+	ZydisDecoder decoder;
+	struct translation *translation; /* the passes' working memory; lock */
+};
+
+/* The group's cache, made for the first of its vCPUs; and back. While none of them runs. */
+int bt_cache_get(struct bt *bt, struct err *e);
+void bt_cache_put(struct bt *bt);
+
+/* Go inside. False: outside still, with a request to deal with first (bt->drop_writes, bt->check_pages). */
+bool bt_join(struct bt *bt);
+static inline void bt_leave(struct bt *bt)
+{
+	atomic_store_explicit(&bt->in_code, false, memory_order_release);
+}
+
+/* From outside, under the lock. */
+void bt_cache_flush(struct bt *bt);              /* everything */
+bool bt_cache_has_room(const struct bt_cache *c); /* for one more block of the largest size */
+struct bt_block *bt_block_new(struct bt_cache *c); /* zeroed; room was checked; nobody sees it before it is published */
+void bt_block_publish(struct bt_cache *c, struct bt_block *b);
+
+/*
+ * Inside, or under the lock. gpa2: the page behind, or BT_UNMAPPED_PAGE; only looked at if the block's one instruction
+ * crosses into it.
+ */
+struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode);
+struct bt_block *bt_block_at(struct bt_cache *c, uint32_t host); /* the block whose code contains host */
+const struct bt_map *bt_map_at(struct bt_cache *c, uint32_t host);   /* its instruction; NULL: not in a block */
+bool bt_site_touches_fpu(struct bt_cache *c, const struct bt_site *site); /* the instruction that a miss belongs to */
+
+/* Inside: the jump that led to `site` goes straight to b from now on; or not, if somebody else has the lock. */
+void bt_chain(struct bt *bt, const struct bt_site *site, struct bt_block *b);
+
+void bt_note_written(struct bt *bt, uint64_t gpa, uint64_t len); /* code there was written; any thread */
+void bt_drop_stale(struct bt *bt);                /* blocks of noted pages whose version has moved; from outside */
+
+static inline void *bt_rw(const struct bt_cache *c, uint32_t host)
+{
+	return c->code_rw + (host - (uint32_t)(uintptr_t)c->code_rx);
+}
+
+/* translate.c: under the lock. The block at la, whose page is gpa's and the page behind it gpa2; never NULL. */
+struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode);
+void bt_emit_common(struct bt *bt); /* the common stubs, at the start of code memory */
+
+#endif

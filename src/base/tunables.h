@@ -20,4 +20,17 @@
 /* Translated code of a VM's vCPUs: a Debian boot to a shell takes about half of it. */
 #define TUNE_BT_CODE_SIZE (32u << 20)
 
+/* Entries of a disk's io_uring: more requests than a guest keeps under way (128 in a virtio queue) with their parts. */
+#define TUNE_BLOCK_RING 256
+/* Threads that carry out a disk's requests where there is no io_uring; more would only fight for the device. */
+#define TUNE_BLOCK_POOL 16
+/* Backing files on top of each other: beyond this it is a loop, or hopeless. */
+#define TUNE_BLOCK_MAX_CHAIN 64
+/* Memory for the mapping tables of a qcow2 image: with clusters of 64 KiB enough for 256 GiB without misses. */
+#define TUNE_QCOW2_L2_CACHE (32u << 20)
+/* Memory for its reference counts: with 16 bits each, for 128 GiB. */
+#define TUNE_QCOW2_REFCOUNT_CACHE (4u << 20)
+/* Clusters that wait for the next flush until they can be given back; a flush is made when there are more. */
+#define TUNE_QCOW2_MAX_FREED 65536
+
 #endif

@@ -62,12 +62,16 @@ struct blk_events {
 };
 void blk_set_events(struct blk *b, const struct blk_events *ev, void *opaque);
 
-/* Wait until all requests that were submitted are done. Not with a lock that done() takes, nor from done(). */
+/*
+ * Wait until all requests that were submitted are done, but for those that are kept for lack of space (blk_give_up()
+ * ends them). Not with a lock that done() takes, nor from done().
+ */
 void blk_drain(struct blk *b);
 
 /* Request after request with a blocking call, for loaders and tools: -errno. Not from done(). */
 int blk_read(struct blk *b, uint64_t offset, void *buf, size_t len);
 int blk_write(struct blk *b, uint64_t offset, const void *buf, size_t len);
+int blk_write_zeroes(struct blk *b, uint64_t offset, uint64_t len, bool unmap);
 int blk_flush(struct blk *b);
 
 /*
@@ -76,6 +80,7 @@ int blk_flush(struct blk *b);
  */
 void blk_set_full_handler(struct blk *b, void (*on_full)(void *opaque, const char *message), void *opaque);
 void blk_retry(struct blk *b);
+void blk_give_up(struct blk *b); /* what is kept fails with -ENOSPC; blk_close() does so too */
 
 enum blk_cache {
 	BLK_CACHE_WRITEBACK, /* the host's page cache; flushes are carried out */
@@ -107,7 +112,8 @@ void blk_options_init(struct blk_options *o);
  * writer) in a way that qemu and qemu-img respect and heed. Errors: -errno with a message that says what to do.
  */
 int blk_open(struct blk **out, const struct blk_options *o, struct err *e);
-void blk_close(struct blk *b); /* drains, flushes, unlocks; NULL is fine */
+void blk_close(struct blk *b); /* drains, flushes, unlocks; NULL is fine; logs what could not be written */
+int blk_shut(struct blk *b, struct err *e); /* the same for tools: returns it */
 
 /* Counters as text, a line each: requests, bytes, time by kind; what the format counts. */
 void blk_print_stats(const struct blk *b, struct strbuf *out);

@@ -87,6 +87,7 @@ struct bt_mode {
 	uint8_t tsc_native; /* RDTSC gives the guest's TSC */
 	uint8_t ring0;      /* privileged instructions need no check */
 	uint8_t la57;       /* which branch targets are canonical */
+	uint8_t fsgsbase;   /* RDFSBASE and its kin are there, and addresses have 48 bits */
 };
 
 static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
@@ -124,6 +125,7 @@ struct bt {
 	uint64_t if_bit, no_if_bit;      /* FL_IF, ~FL_IF */
 	uint64_t no_df_bit, no_ac_bit;
 	uint64_t bit_31, bit_63; /* of bit offsets: 31 and 63 */
+	uint64_t sign_bits;      /* 0x1fffe: bits 48 to 63 of an address rotated by 47, and the carry out of bit 47 */
 	uint64_t exit_site;      /* address of the struct bt_site, or of fault_site */
 	uint64_t exit_t0, exit_t1;
 	uint64_t host_rsp;
@@ -180,6 +182,8 @@ void bt_enter(struct bt *bt, uint32_t code);
 void bt_exit(void); /* where exits land: jumped to from translated code, never called */
 void bt_fpu_park(struct bt *bt);   /* put the guest's FPU state away if it is in the registers */
 void bt_fpu_resume(struct bt *bt); /* and back */
+void bt_fpu_snapshot(struct bt *bt); /* the image is what the guest has, wherever that is */
+void bt_fpu_reload(struct bt *bt);   /* the image has been changed since: that is what the guest has */
 
 /* flow.c: RIP is non-canonical after an indirect branch: state as before the branch, which faults itself. */
 void bt_undo_branch(struct bt *bt);

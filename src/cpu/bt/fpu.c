@@ -93,6 +93,21 @@ NOT_SANITIZED void bt_fpu_resume(struct bt *bt)
 	bt->fpu_live = true;
 }
 
+NOT_SANITIZED void bt_fpu_snapshot(struct bt *bt)
+{
+	if (bt->fpu_live)
+		__asm__ volatile("xsave64 (%0)" : : "r"(bt->fpu), "a"((uint32_t)bt->xsave_mask), "d"(0) : "memory");
+	else if (!bt->fpu_in_image)
+		bt_fpu_to_image(bt);
+	bt->fpu_in_image = true;
+}
+
+NOT_SANITIZED void bt_fpu_reload(struct bt *bt)
+{
+	if (bt->fpu_live)
+		__asm__ volatile("xrstor64 (%0)" : : "r"(bt->fpu), "a"((uint32_t)bt->xsave_mask), "d"(0) : "memory");
+}
+
 /* -- Image and canonical state ------------------------------------------------------------------------------- */
 
 void bt_fpu_to_state(struct bt *bt)

@@ -159,18 +159,77 @@ static void emit_mov_from_cr(struct translation *t, const struct bt_insn *in)
 	emit_to_register(t, in);
 }
 
-static void emit_mov_from_sreg(struct translation *t, const struct bt_insn *in)
+/* reg = the selector in segment register n */
+static void emit_selector(struct translation *t, unsigned reg, unsigned n)
 {
-	unsigned reg = bt_gpr_number(in->op[0].reg.value), n = in->op[1].reg.value - ZYDIS_REGISTER_ES;
-	size_t disp = STATE(seg) + n * sizeof(struct x86_seg) + offsetof(struct x86_seg, sel);
-
 	load_vcpu(t);
 	rex(&t->a, 0, reg, 0, T1); /* movzx reg, word [T1 + disp] */
 	put8(&t->a, 0x0f);
 	put8(&t->a, 0xb7);
 	put8(&t->a, 0x80 | (reg & 7) << 3 | (T1 & 7));
-	put32(&t->a, (uint32_t)disp);
+	put32(&t->a, (uint32_t)(STATE(seg) + n * sizeof(struct x86_seg) + offsetof(struct x86_seg, sel)));
+}
+
+static void emit_mov_from_sreg(struct translation *t, const struct bt_insn *in)
+{
+	static const uint8_t mov_r10_r11w[] = { 0x66, 0x45, 0x89, 0x1a }; /* mov [r10], r11w */
+	unsigned n = in->op[1].reg.value - ZYDIS_REGISTER_ES;
+	uint32_t retry = t->a.pc;
+
+	if (!in->mem && in->op[0].size == 16) { /* the upper bits stay: mov reg, r11w */
+		unsigned reg = bt_gpr_number(in->op[0].reg.value);
+
+		emit_selector(t, T1, n);
+		put8(&t->a, 0x66);
+		put8(&t->a, 0x44 | reg >> 3);
+		put8(&t->a, 0x89);
+		put8(&t->a, 0xc0 | (T1 & 7) << 3 | (reg & 7));
+		return;
+	}
+	if (!in->mem) {
+		emit_selector(t, bt_gpr_number(in->op[0].reg.value), n);
+		emit_to_register(t, in);
+		return;
+	}
+	bt_emit_address(t, in);
+	bt_emit_check(t, in, 2, true, retry);
+	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
+	emit_selector(t, T1, n);
+	put_bytes(&t->a, mov_r10_r11w, sizeof(mov_r10_r11w));
+}
+
+/* RDFSBASE, RDGSBASE: 64 bits wide */
+static void emit_read_base(struct translation *t, const struct bt_insn *in)
+{
+	load_slot(&t->a, bt_gpr_number(in->op[0].reg.value),
+		  &t->bt->seg_base[in->i.mnemonic == ZYDIS_MNEMONIC_RDGSBASE]);
 	emit_to_register(t, in);
+}
+
+/* Bits 47 to 63 have to be the same: with 1 added to them, those above the lowest are 0. The helper raises the fault. */
+static void emit_write_base(struct translation *t, const struct bt_insn *in)
+{
+	static const uint8_t rorx_r10_r10_47[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xd2, 0x2f };
+	struct bt_stub *s = bt_add_system_stub(t, NULL, in);
+	struct assembler *a = &t->a;
+	unsigned reg = bt_gpr_number(in->op[0].reg.value), gs = in->i.mnemonic == ZYDIS_MNEMONIC_WRGSBASE;
+
+	if (reg == T0 || reg == T1)
+		load_slot(a, T0, reg == T0 ? &t->bt->r10 : &t->bt->r11);
+	else
+		mov_rr(a, T0, reg);
+	store_slot(a, &t->bt->tmp, T0);
+	put_bytes(a, rorx_r10_r10_47, sizeof(rorx_r10_r10_47));
+	lea_disp(a, T0, T0, 1);
+	bits_slot(a, 2, T0, &t->bt->sign_bits);
+	store_slot(a, &t->bt->rcx, R_CX);
+	mov_rr(a, R_CX, T0);
+	bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
+	load_vcpu(t);
+	load_slot(a, T0, &t->bt->tmp);
+	store_slot(a, &t->bt->seg_base[gs], T0);
+	store_disp(a, T1, gs ? STATE(seg[SEG_GS].base) : STATE(seg[SEG_FS].base), T0);
+	s->site.retry = a->pc;
 }
 
 /* The host's counter is the guest's; what names the CPU is not. */
@@ -240,6 +299,9 @@ enum bt_class bt_inline_class(enum bt_system_op op, struct bt_mode mode)
 	case BT_OP_MOVS:
 	case BT_OP_STOS:
 		return BT_INLINE;
+	case BT_OP_RDBASE:
+	case BT_OP_WRBASE:
+		return mode.fsgsbase ? BT_INLINE : BT_SYSTEM;
 	case BT_OP_RDTSCP:
 		return mode.tsc_native ? BT_INLINE : BT_SYSTEM;
 	case BT_OP_CLI:
@@ -266,6 +328,10 @@ void bt_emit_inline(struct translation *t, const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_STAC: emit_ac(t, in); break;
 	case ZYDIS_MNEMONIC_PUSHFQ: emit_pushf(t, in); break;
 	case ZYDIS_MNEMONIC_SWAPGS: emit_swapgs(t); break;
+	case ZYDIS_MNEMONIC_RDFSBASE:
+	case ZYDIS_MNEMONIC_RDGSBASE: emit_read_base(t, in); break;
+	case ZYDIS_MNEMONIC_WRFSBASE:
+	case ZYDIS_MNEMONIC_WRGSBASE: emit_write_base(t, in); break;
 	case ZYDIS_MNEMONIC_RDTSCP: emit_rdtscp(t, in); break;
 	case ZYDIS_MNEMONIC_MOV:
 		if (ZydisRegisterGetClass(in->op[1].reg.value) == ZYDIS_REGCLASS_SEGMENT)

@@ -12,6 +12,9 @@ static enum bt_system_op mov_op(const struct bt_insn *in)
 {
 	ZydisRegister to = in->op[0].reg.value, from = in->op[1].reg.value;
 
+	if (in->mem && in->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER && in->i.address_width == 64 &&
+	    ZydisRegisterGetClass(from) == ZYDIS_REGCLASS_SEGMENT && in->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
+		return BT_OP_MOV_FROM_SREG;
 	if (in->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || in->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
 		return BT_OP_NONE;
 	if (is_gpr64(&in->op[1]) && to == ZYDIS_REGISTER_CR3)
@@ -19,8 +22,9 @@ static enum bt_system_op mov_op(const struct bt_insn *in)
 	if (is_gpr64(&in->op[0]) && (from == ZYDIS_REGISTER_CR0 || from == ZYDIS_REGISTER_CR2 ||
 				     from == ZYDIS_REGISTER_CR3 || from == ZYDIS_REGISTER_CR4))
 		return BT_OP_MOV_FROM_CR;
-	/* A 32-bit register is zero-extended, a 16-bit one is not. */
-	if (ZydisRegisterGetClass(from) == ZYDIS_REGCLASS_SEGMENT && in->op[0].size >= 32)
+	/* 16 bits into a stolen register are not worth the code. */
+	if (ZydisRegisterGetClass(from) == ZYDIS_REGCLASS_SEGMENT &&
+	    (in->op[0].size >= 32 || (bt_gpr_number(to) & ~1u) != R_10))
 		return BT_OP_MOV_FROM_SREG;
 	return BT_OP_NONE;
 }
@@ -48,9 +52,37 @@ static enum bt_system_op string_op(const struct bt_insn *in, enum bt_system_op o
 	return op;
 }
 
+/* Which of the family; -1: none. */
+static int xsave_kind(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64:
+	case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64: return BT_XSAVE;
+	case ZYDIS_MNEMONIC_XSAVEOPT: case ZYDIS_MNEMONIC_XSAVEOPT64: return BT_XSAVEOPT;
+	case ZYDIS_MNEMONIC_XSAVEC: case ZYDIS_MNEMONIC_XSAVEC64: return BT_XSAVEC;
+	case ZYDIS_MNEMONIC_XSAVES: case ZYDIS_MNEMONIC_XSAVES64:
+	case ZYDIS_MNEMONIC_XRSTORS: case ZYDIS_MNEMONIC_XRSTORS64: return BT_XSAVES;
+	default: return -1;
+	}
+}
+
+static enum bt_system_op xsave_op(const struct bt_insn *in)
+{
+	if (!in->mem || in->i.address_width != 64)
+		return BT_OP_NONE;
+	switch (in->i.mnemonic) {
+	case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
+	case ZYDIS_MNEMONIC_XRSTORS: case ZYDIS_MNEMONIC_XRSTORS64: return BT_OP_XRSTOR;
+	default: return BT_OP_XSAVE;
+	}
+}
+
 enum bt_system_op bt_system_op(const struct bt_insn *in)
 {
 	bool wide = in->i.operand_width == 64;
+
+	if (xsave_kind(in->i.mnemonic) >= 0)
+		return xsave_op(in);
 
 	switch (in->i.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI: return BT_OP_CLI;
@@ -117,6 +149,11 @@ static void describe(struct bt_site *site, const struct bt_insn *in)
 	case BT_OP_BTC:
 		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);
 		site->size = (uint8_t)(in->op[1].size / 8);
+		break;
+	case BT_OP_XSAVE:
+	case BT_OP_XRSTOR:
+		site->size = (uint8_t)xsave_kind(in->i.mnemonic);
+		site->reg = in->i.raw.rex.W;
 		break;
 	case BT_OP_MOVS:
 	case BT_OP_STOS:

@@ -55,6 +55,7 @@ static struct bt_mode mode_at(const struct vcpu *v, enum mmu_mode mmu)
 		.tsc_native = s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
 		.ring0 = !outer,
 		.la57 = (s->cr4 & CR4_LA57) != 0,
+		.fsgsbase = (s->cr4 & (CR4_FSGSBASE | CR4_LA57)) == CR4_FSGSBASE,
 	};
 }
 
@@ -291,7 +292,7 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 		return 0;
 	default:
 		settle_shadow(bt);
-		*ex = step(bt, false);
+		*ex = step(bt, site->op == BT_OP_XSAVE || site->op == BT_OP_XRSTOR);
 		return 0;
 	}
 }
@@ -467,6 +468,7 @@ static int bt_init(struct vcpu *v, struct err *e)
 	bt->no_ac_bit = ~FL_AC;
 	bt->bit_31 = 31;
 	bt->bit_63 = 63;
+	bt->sign_bits = 0x1fffe;
 	bt->shadow_rip = BT_NO_SHADOW;
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		for (unsigned w = 0; w < 2; w++) {

@@ -30,7 +30,9 @@
 	X(BTR, do_bit, "btr")                                                                                \
 	X(BTC, do_bit, "btc")                                                                                \
 	X(MOVS, do_string, "movs")                        /* size: of an element, reg: 1 with REP */         \
-	X(STOS, do_string, "stos")
+	X(STOS, do_string, "stos")                                                                           \
+	X(XSAVE, bt_do_xsave, "xsave")                    /* T0: the area, size: enum bt_xsave, reg: REX.W */ \
+	X(XRSTOR, bt_do_xrstor, "xrstor")                 /* the same */
 
 /* These set RIP themselves and never go on behind their site. */
 #define BT_OPS_JUMP(X)                                                                                       \
@@ -50,6 +52,8 @@ enum bt_system_op {
 	BT_OP_COUNT
 };
 
+enum bt_xsave { BT_XSAVE, BT_XSAVEOPT, BT_XSAVEC, BT_XSAVES }; /* XRSTOR is the first, XRSTORS the last */
+
 enum bt_done {
 	BT_REFUSED, /* not a plain case: the reference engine executes it, at RIP */
 	BT_NEXT,    /* done, RIP is behind it: go on at site->retry unless an event is pending */
@@ -58,6 +62,10 @@ enum bt_done {
 
 /* The instruction of a SITE_SYSTEM; the guest's state is in v->s but for the vector registers. */
 enum bt_done bt_system(struct bt *bt, const struct bt_site *site);
+
+/* xstate.c; they change the FPU state, and what they refuse needs it in its canonical place. */
+enum bt_done bt_do_xsave(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_xrstor(struct bt *bt, const struct bt_site *site);
 
 const char *bt_system_name(enum bt_system_op op); /* for the statistics */
 

@@ -4,148 +4,30 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <cmocka.h>
-#include "cpu/engines.h"
-#include "tiny.h"
+#include "duo.h"
 
-#define RAM_SIZE (8 * MiB)
-#define TABLES   0x1000u
-#define STACKS   0x8000u
-#define CODE     0x10000u  /* of vCPU 0; vCPU 1's is a page further */
-#define SHARED   0x20000u
-#define DONE     0x30000u  /* a byte for each vCPU, a line apart */
-#define SPLIT    0x600000u /* linear: two pages that are not neighbours in guest RAM */
-#define SPLIT_A  0x300000u
-#define SPLIT_B  0x280000u
-#define ROUNDS   60000u
-#define TIMEOUT_S 60
-
-struct duo {
-	struct ram *ram;
-	struct space *mem, *pio;
-	struct clock *clock;
-	struct cpuid_policy cpuid;
-	struct vcpu_group group;
-	struct vcpu *v[2];
-};
-
-static uint8_t *at(struct duo *d, uint64_t gpa)
-{
-	return d->ram->base + gpa;
-}
-
-static void poke64(struct duo *d, uint64_t gpa, uint64_t val)
-{
-	memcpy(at(d, gpa), &val, 8);
-}
-
-/* Identity by 2 MiB pages, but for the pages at SPLIT. */
-static void make_tables(struct duo *d)
-{
-	poke64(d, TABLES, (TABLES + 0x1000) | 7);
-	poke64(d, TABLES + 0x1000, (TABLES + 0x2000) | 7);
-	for (uint64_t i = 0; i < RAM_SIZE / (2 * MiB); i++)
-		poke64(d, TABLES + 0x2000 + i * 8, i * 2 * MiB | 0x87);
-	poke64(d, TABLES + 0x2000 + (SPLIT >> 21) * 8, (TABLES + 0x3000) | 7);
-	poke64(d, TABLES + 0x3000, SPLIT_A | 7);
-	poke64(d, TABLES + 0x3008, SPLIT_B | 7);
-}
-
-static void enter_long_mode(struct vcpu *v, unsigned n)
-{
-	const struct x86_seg code = { 0x08, SEG_L | SEG_G | SEG_P | SEG_S | 0xb, 0xffffffff, 0 };
-	const struct x86_seg data = { 0x10, SEG_DB | SEG_G | SEG_P | SEG_S | 3, 0xffffffff, 0 };
-	struct x86_state *s = &v->s;
-
-	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
-	s->cr3 = TABLES;
-	s->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-	s->efer = EFER_LME | EFER_LMA | EFER_NXE;
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		s->seg[i] = i == SEG_CS ? code : data;
-	s->idtr.limit = 0; /* any exception is a shutdown, which the test notices by the missing end */
-	s->rip = CODE + n * PAGE_SIZE;
-	s->rflags = FL_1;
-	s->gpr[R_SP] = STACKS + 0x1000 * (n + 1);
-	s->gpr[R_DX] = DONE + n * 64;
-	s->gpr[R_SI] = ROUNDS;
-	s->gpr[R_DI] = SHARED;
-	s->gpr[R_8] = n;
-	s->cpl = 0;
-	s->activity = ACT_RUNNING;
-	if (v->engine->sync_in)
-		v->engine->sync_in(v, SYNC_ALL);
-}
+#define SHARED DUO_SHARED
+#define SPLIT  DUO_SPLIT
+#define ROUNDS DUO_ROUNDS
+#define LOOP   DUO_LOOP
+#define at     duo_at
 
 static int setup(void **state)
 {
-	const char *name = getenv("DOPPEL_ENGINE");
-	struct duo *d = calloc(1, sizeof(*d));
-	const struct engine_ops *engine;
-	struct err e;
-
-	assert_non_null(d);
-	assert_int_equal(engine_find(&engine, name ? name : "interp", &e), 0);
-	assert_int_equal(ram_new(&d->ram, RAM_SIZE, &e), 0);
-	assert_int_equal(clock_new(&d->clock, &e), 0);
-	assert_int_equal(cpuid_policy_init(&d->cpuid, "host", 2, clock_tsc_hz(d->clock), &e), 0);
-	d->mem = space_new("memory", 52);
-	d->pio = space_new("ports", 16);
-	assert_int_equal(space_add_ram(d->mem, NULL, "ram", 0, RAM_SIZE, d->ram, false), 0);
-	ram_set_listener(d->ram, vcpu_group_code_changed, &d->group);
-	d->group = (struct vcpu_group){ .v = d->v, .n = 2, .mem = d->mem, .pio = d->pio, .ram = d->ram,
-					.clock = d->clock, .cpuid = &d->cpuid };
-	make_tables(d);
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(vcpu_new(&d->v[i], &d->group, i, engine, &e), 0);
-		enter_long_mode(d->v[i], i);
-	}
-	*state = d;
+	*state = duo_new();
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	struct duo *d = *state;
-
-	for (unsigned i = 0; i < 2; i++)
-		vcpu_free(d->v[i]);
-	space_free(d->mem);
-	space_free(d->pio);
-	ram_free(d->ram);
-	clock_free(d->clock);
-	free(d);
+	duo_free(*state);
 	return 0;
 }
 
-static bool done(struct duo *d)
-{
-	return __atomic_load_n(at(d, DONE), __ATOMIC_ACQUIRE) && __atomic_load_n(at(d, DONE + 64), __ATOMIC_ACQUIRE);
-}
-
 /* Run both to their ends. */
-static void run(struct duo *d, const unsigned char *code0, size_t len0, const unsigned char *code1, size_t len1)
-{
-	const struct timespec tick = { 0, 2000000 };
-	struct err e;
-
-	memcpy(at(d, CODE), code0, len0);
-	memcpy(at(d, CODE + PAGE_SIZE), code1, len1);
-	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(vcpu_start(d->v[i], &e), 0);
-	for (unsigned i = 0; i < 2; i++)
-		vcpu_resume(d->v[i]);
-	for (unsigned i = 0; i < TIMEOUT_S * 500 && !done(d); i++)
-		nanosleep(&tick, NULL);
-	for (unsigned i = 0; i < 2; i++)
-		vcpu_join(d->v[i]);
-	assert_true(done(d));
-}
-
-#define RUN(d, name0, name1) run(d, name0, (size_t)(name0##_end - name0), name1, (size_t)(name1##_end - name1))
+#define RUN(d, name0, name1) assert_true(DUO_RUN(d, name0, name1))
 
 static uint64_t shared(struct duo *d, unsigned size)
 {
@@ -154,8 +36,6 @@ static uint64_t shared(struct duo *d, unsigned size)
 	memcpy(&v, at(d, SHARED), size);
 	return v;
 }
-
-#define LOOP(body) "1:" body "; dec %esi; jnz 1b; movb $1, (%rdx); hlt"
 
 GUEST(lock_add, 64, LOOP("lock addq $3, (%rdi)"));
 GUEST(lock_xadd, 64, LOOP("mov $3, %eax; lock xadd %rax, (%rdi)"));
@@ -180,7 +60,7 @@ GUEST(spin_cmpxchgb, 64,
 
 static void test_sum(struct duo *d, const unsigned char *code, size_t len)
 {
-	run(d, code, len, code, len);
+	assert_true(duo_run(d, code, len, code, len));
 	assert_int_equal(shared(d, 8), 2ull * 3 * ROUNDS);
 }
 
@@ -221,7 +101,7 @@ static void split_sum(struct duo *d, uint64_t la)
 	for (unsigned i = 0; i < 8; i++) {
 		uint64_t a = la + i;
 
-		sum[i] = *at(d, a < SPLIT ? a : a < SPLIT + PAGE_SIZE ? a - SPLIT + SPLIT_A : a - SPLIT - PAGE_SIZE + SPLIT_B);
+		sum[i] = *at(d, a < SPLIT ? a : a < SPLIT + PAGE_SIZE ? a - SPLIT + DUO_SPLIT_A : a - SPLIT - PAGE_SIZE + DUO_SPLIT_B);
 	}
 	memcpy(&v, sum, 8);
 	assert_int_equal(v, 2ull * 3 * ROUNDS);
@@ -300,7 +180,7 @@ static void test_cross_modifying_code(void **state)
 	static const uint8_t function[] = { 0xb8, 0, 0, 0, 0, 0xc3 }; /* mov eax, 0; ret */
 	struct duo *d = *state;
 
-	memcpy(at(d, CODE + 0x1800), function, sizeof(function));
+	memcpy(at(d, DUO_CODE + 0x1800), function, sizeof(function));
 	RUN(d, patch_write, patch_run);
 }
 

@@ -284,7 +284,8 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 	v->s.shadow = SHADOW_NONE; /* unless it is refused, this was the instruction behind an STI */
 	switch (bt_system(bt, site)) {
 	case BT_NEXT:
-		if (!needs_reference(v))
+		/* Some of them serialize: code that another vCPU has written is not to be run behind them. */
+		if (!needs_reference(v) && !atomic_load_explicit(&bt->poll, memory_order_relaxed))
 			return site->retry;
 		settle_shadow(bt);
 		return 0;

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Code that modifies itself, by every way to write memory, and under every name that a page can have (SDM vol. 3, 12.6). */
+#include "check.h"
+#include "base/tunables.h"
+
+#define CODE_B   TINY_HIGH              /* a second page of code */
+#define ALIAS    (TINY_HIGH + 0x10000)  /* a second name for TINY_CODE's page, or CODE_B's */
+#define FRAME_X  (TINY_HIGH + 0x20000)
+#define FRAME_Y  (TINY_HIGH + 0x30000)
+#define PTE_RW   0x7ull
+#define ROUNDS   300u
+#define SUM      (ROUNDS * (ROUNDS + 1) / 2)
+
+static uint64_t run_long(struct tiny *t)
+{
+	int r = tiny_run(t);
+
+	assert_int_equal(r, TINY_HLT);
+	return GPR(t, DX);
+}
+
+/* A loop for ECX = ROUNDS .. 1 that adds up in RDX what its body leaves in EAX. */
+#define SUM_LOOP(body) "mov $300, %ecx; xor %edx, %edx; 1:" body "; add %rax, %rdx; dec %ecx; jnz 1b; hlt"
+
+/* -- The next instruction ------------------------------------------------------------------------------------ */
+
+GUEST(next_mov, 64, SUM_LOOP("mov %ecx, 2f+1(%rip); 2: mov $0, %eax"));
+GUEST(next_byte, 64, SUM_LOOP("mov %cl, 2f+1(%rip); mov %ch, 2f+2(%rip); 2: mov $0, %eax"));
+GUEST(next_xchg, 64, SUM_LOOP("mov %ecx, %ebx; xchg %ebx, 2f+1(%rip); 2: mov $0, %eax"));
+GUEST(next_lock, 64, SUM_LOOP("mov 2f+1(%rip), %ebx; sub %ecx, %ebx; neg %ebx; lock xadd %ebx, 2f+1(%rip); 2: mov $0, %eax"));
+GUEST(next_cmpxchg, 64, SUM_LOOP("mov 2f+1(%rip), %eax; lock cmpxchg %ecx, 2f+1(%rip); 2: mov $0, %eax"));
+GUEST(next_sse, 64, SUM_LOOP("movd %ecx, %xmm0; movd %xmm0, 2f+1(%rip); 2: mov $0, %eax"));
+GUEST(next_stos, 64, SUM_LOOP("lea 2f+1(%rip), %rdi; mov %ecx, %eax; stosl; 2: mov $0, %eax"));
+GUEST(next_movs, 64, SUM_LOOP("mov %ecx, 0xa000; mov %ecx, %ebx; mov $0xa000, %esi; lea 2f+1(%rip), %rdi; mov $4, %ecx;"
+			      "rep movsb; mov %ebx, %ecx; 2: mov $0, %eax"));
+GUEST(next_push, 64, SUM_LOOP("mov 2f(%rip), %rbx; shr $40, %rbx; shl $32, %rbx; mov %rsp, %rbp; mov %ecx, %eax; or %rax, %rbx;"
+			      "shl $8, %rbx; or $0xb8, %rbx; lea 2f+8(%rip), %rsp; push %rbx; mov %rbp, %rsp; 2: mov $0, %eax;"
+			      "nop; nop; nop"));
+/* A prefix, a branch, and an instruction in the middle of what follows. */
+GUEST(next_opcode, 64, SUM_LOOP("mov %ecx, %eax; movb $0x90, 2f(%rip); test $1, %cl; jz 3f; movb $0xf9, 2f(%rip); 3: clc; 2: nop;"
+				"sbb %eax, %eax; neg %eax; imul %ecx, %eax"));
+GUEST(next_branch, 64, SUM_LOOP("mov %cl, %al; and $1, %al; or $0x74, %al; mov %al, 2f(%rip); mov %ecx, %eax; cmp %eax, %eax;"
+				"2: jz 3f; xor %eax, %eax; 3:"));
+
+static void check_sum(struct tiny *t, const unsigned char *code, size_t len, uint64_t sum)
+{
+	tiny_enter(t, TINY_LONG, 0);
+	t->v->s.cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT;
+	tiny_put(t, TINY_CODE, code, len);
+	assert_int_equal(run_long(t), sum);
+}
+
+#define ODD_SUM  22500 /* 1 + 3 + ... + 299 */
+#define EVEN_SUM 22650
+
+#define SUM_TEST(name, sum)                                                                                  \
+	static void test_##name(void **state)                                                                \
+	{                                                                                                    \
+		check_sum(*state, name, (size_t)(name##_end - name), sum);                                   \
+	}
+SUM_TEST(next_mov, SUM)
+SUM_TEST(next_byte, SUM)
+SUM_TEST(next_xchg, SUM)
+SUM_TEST(next_lock, SUM)
+SUM_TEST(next_cmpxchg, SUM)
+SUM_TEST(next_sse, SUM)
+SUM_TEST(next_stos, SUM)
+SUM_TEST(next_movs, SUM)
+SUM_TEST(next_push, SUM)
+SUM_TEST(next_opcode, ODD_SUM)
+SUM_TEST(next_branch, EVEN_SUM)
+
+/* -- Functions in other pages ------------------------------------------------------------------------------------ */
+
+GUEST(returns_0, 64, "mov $0, %eax; ret");
+/* Called directly, through a register, jumped to; each call site is executed often enough to be linked. */
+GUEST(call_direct, 64, SUM_LOOP("mov %ecx, 0x100001; .byte 0xe8; .long 0x100000 - 0x8000 - (2f - call_direct); 2:"));
+GUEST(call_register, 64, SUM_LOOP("mov %ecx, 0x100001; mov $0x100000, %ebx; call *%rbx"));
+GUEST(call_twice, 64, SUM_LOOP("mov $0x100000, %ebx; call *%rbx; mov %ecx, 0x100001; call *%rbx"));
+
+static void check_function(struct tiny *t, const unsigned char *code, size_t len, uint64_t sum)
+{
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, CODE_B, returns_0);
+	tiny_put(t, TINY_CODE, code, len);
+	assert_int_equal(run_long(t), sum);
+}
+
+#define FUNCTION_TEST(name)                                                                                  \
+	static void test_##name(void **state)                                                                \
+	{                                                                                                    \
+		check_function(*state, name, (size_t)(name##_end - name), SUM);                              \
+	}
+FUNCTION_TEST(call_direct)
+FUNCTION_TEST(call_register)
+FUNCTION_TEST(call_twice)
+
+/* A chain of blocks in one page, the last of which is modified behind the others' backs. */
+GUEST(chained, 64, "2: jmp 3f; .space 70; 3: test %eax, %eax; jnz 4f; 4: jmp 5f; .space 70; 5: mov $0, %eax; ret");
+GUEST(call_chained, 64, SUM_LOOP("mov %ecx, 0x100001 + (5f - 4f); mov $0x100000, %ebx; call *%rbx; jmp 6f;"
+				 "4: .space 150; 5: 6:"));
+
+static void test_chained(void **state)
+{
+	struct tiny *t = *state;
+	size_t at;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE, call_chained);
+	TINY_LOAD(t, CODE_B, chained);
+	at = (size_t)(chained_end - chained) - 6; /* mov $0, %eax; ret */
+	assert_int_equal(tiny_peek(t, CODE_B + at, 1), 0xb8);
+	tiny_poke(t, TINY_CODE + 10, 4, (uint32_t)(CODE_B + at + 1)); /* mov %ecx, disp32: 89 0c 25 disp32 behind 7 bytes */
+	assert_int_equal(run_long(t), SUM);
+}
+
+/* -- Other names ---------------------------------------------------------------------------------------------------- */
+
+GUEST(call_alias, 64, SUM_LOOP("mov %ecx, 0x110001; mov $0x100000, %ebx; call *%rbx"));
+GUEST(both_names, 64, SUM_LOOP("mov $0x100000, %ebx; call *%rbx; mov %ecx, 0x100001; mov $0x110000, %ebx; call *%rbx"));
+
+static void test_alias(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	tiny_set_pte(t, ALIAS, CODE_B | PTE_RW);
+	TINY_LOAD(t, CODE_B, returns_0);
+	TINY_LOAD(t, TINY_CODE, call_alias);
+	assert_int_equal(run_long(t), SUM);
+}
+
+static void test_both_names(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	tiny_set_pte(t, ALIAS, CODE_B | PTE_RW);
+	TINY_LOAD(t, CODE_B, returns_0);
+	TINY_LOAD(t, TINY_CODE, both_names);
+	assert_int_equal(run_long(t), SUM);
+}
+
+/* The page table gives the same address another frame at each turn, and back; INVLPG as the kernel's munmap does. */
+GUEST(remap, 64, SUM_LOOP("mov %rcx, %rax; and $1, %eax; shl $16, %eax; lea 0x120007(%rax), %rax; mov %rax, (%rdi);"
+			  "invlpg 0x100000; mov $0x100000, %ebx; call *%rbx; imul %ecx, %eax"));
+
+static void test_remap(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, FRAME_X, returns_0);
+	TINY_LOAD(t, FRAME_Y, returns_0);
+	tiny_poke(t, FRAME_Y + 1, 4, 1); /* odd: 1, even: 0 */
+	TINY_LOAD(t, TINY_CODE, remap);
+	GPR(t, DI) = tiny_pte_addr(t, CODE_B);
+	assert_int_equal(run_long(t), ODD_SUM);
+}
+
+/* The same, and a frame is rewritten while it has another name only; CR3 is loaded instead. */
+GUEST(reuse, 64, SUM_LOOP("mov %rcx, %rax; and $1, %eax; shl $16, %eax; lea 0x120007(%rax), %rax; mov %rax, (%rdi);"
+			  "xor $0x10006, %eax; mov %ecx, (%rax); mov %cr3, %rax; mov %rax, %cr3;"
+			  "mov $0x100000, %ebx; call *%rbx"));
+
+static void test_reuse(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, FRAME_X, returns_0);
+	TINY_LOAD(t, FRAME_Y, returns_0);
+	TINY_LOAD(t, TINY_CODE, reuse);
+	GPR(t, DI) = tiny_pte_addr(t, CODE_B);
+	/* Each turn runs what the turn before it has written: 300 to 2, and the first turn a 0. */
+	assert_int_equal(run_long(t), SUM - 1);
+}
+
+/* -- Instructions over a page's end ----------------------------------------------------------------------------------- */
+
+GUEST(call_crossing, 64, SUM_LOOP("mov %ecx, (%rdi); mov $0x100ffd, %ebx; call *%rbx"));
+
+GUEST(call_crossing_second, 64, SUM_LOOP("mov %cx, 0x110000; mov $0x100ffd, %ebx; call *%rbx"));
+
+/* At 0x100ffd: b8 and two bytes of the constant; the other two and RET are in the next page. */
+static void test_crossing(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_HIGH + 0xffd, returns_0);
+	TINY_LOAD(t, TINY_CODE, call_crossing);
+	GPR(t, DI) = TINY_HIGH + 0xffe;
+	assert_int_equal(run_long(t), SUM);
+}
+
+/* Only bytes of the second page change, through another name of it. */
+static void test_crossing_second(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	tiny_set_pte(t, ALIAS, (TINY_HIGH + 0x1000) | PTE_RW);
+	TINY_LOAD(t, TINY_HIGH + 0xffd, returns_0);
+	TINY_LOAD(t, TINY_CODE, call_crossing_second);
+	assert_int_equal(run_long(t), (uint64_t)SUM << 16);
+}
+
+/* -- Devices ------------------------------------------------------------------------------------------------------------ */
+
+/* Each OUT makes the device write the value of the counter into the instruction behind it, by DMA. */
+GUEST(dma_next, 64, SUM_LOOP("mov %ecx, %eax; out %eax, $0x80; 2: mov $0, %eax"));
+GUEST(dma_function, 64, SUM_LOOP("mov %ecx, %eax; out %eax, $0x80; mov $0x100000, %ebx; call *%rbx"));
+
+static uint64_t dma_to;
+
+static void dma_write(struct tiny *t)
+{
+	uint32_t val = (uint32_t)t->io[t->n_io - 1].val;
+
+	t->n_io = 0;
+	assert_int_equal(space_dma_write(t->mem, dma_to, &val, sizeof(val)), 0);
+}
+
+static void test_dma_next(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE, dma_next);
+	dma_to = TINY_CODE + 7 + 4 + 1; /* behind two instructions, mov and out */
+	t->on_io = dma_write;
+	assert_int_equal(run_long(t), SUM);
+}
+
+static void test_dma_function(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE, dma_function);
+	TINY_LOAD(t, CODE_B, returns_0);
+	dma_to = CODE_B + 1;
+	t->on_io = dma_write;
+	assert_int_equal(run_long(t), SUM);
+}
+
+/* -- Other privilege, other sizes ------------------------------------------------------------------------------------------ */
+
+static void test_user(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 3);
+	TINY_LOAD(t, TINY_CODE, call_register);
+	TINY_LOAD(t, CODE_B, returns_0);
+	assert_int_equal(tiny_run(t), X86_GP); /* HLT */
+	assert_int_equal(GPR(t, DX), SUM);
+}
+
+GUEST(next_16, 16, "mov $300, %cx; xor %edx, %edx; 1: mov %cx, %cs:0x8000 + (2f - next_16) + 1; 2: mov $0, %ax;"
+		   "movzwl %ax, %eax; add %eax, %edx; dec %cx; jnz 1b; hlt");
+GUEST(next_32, 32, "mov $300, %ecx; xor %edx, %edx; 1: mov %ecx, 0x8000 + (2f - next_32) + 1; 2: mov $0, %eax;"
+		   "add %eax, %edx; dec %ecx; jnz 1b; hlt");
+
+static void test_other_modes(void **state)
+{
+	static const enum tiny_mode modes[] = { TINY_PROT32, TINY_PAGED32, TINY_PAE, TINY_COMPAT };
+	struct tiny *t = *state;
+
+	for (unsigned n = 0; n < ARRAY_SIZE(modes); n++) {
+		tiny_enter(t, modes[n], 0);
+		TINY_LOAD(t, TINY_CODE, next_32);
+		assert_int_equal(run_long(t), SUM);
+	}
+	tiny_enter(t, TINY_REAL, 0);
+	TINY_LOAD(t, TINY_CODE, next_16);
+	assert_int_equal(run_long(t), SUM);
+}
+
+/* -- Endless translation ------------------------------------------------------------------------------------------------------ */
+
+/* A MOV and 46 additions to memory, then RET; the MOV's constant is written at each turn, which makes a large new block. */
+GUEST(pressure, 64, "mov $0x100000, %ebx; 1: mov %ecx, 0x100003; call *%rbx; dec %ecx; jnz 1b; mov 0xa000, %rdx; hlt");
+
+static void test_pressure(void **state)
+{
+	static const uint8_t add[] = { 0x81, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00 }; /* addl $1, 0xa000 */
+	struct tiny *t = *state;
+	const unsigned turns = 20000, adds = 46;
+	bool bt = !strcmp(t->v->engine->name, "bt");
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE, pressure);
+	tiny_poke(t, CODE_B, 4, 0xc0c748); /* mov $imm32, %rax: its constant is what changes */
+	for (unsigned n = 0; n < adds; n++)
+		tiny_put(t, CODE_B + 7 + n * sizeof(add), add, sizeof(add));
+	tiny_poke(t, CODE_B + 7 + adds * sizeof(add), 1, 0xc3);
+	GPR(t, CX) = turns;
+	assert_int_equal(run_long(t), turns * adds);
+	if (bt)
+		assert_true(t->v->stats.bt_cache_flushes > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_next_mov),	 TEST(test_next_byte),	   TEST(test_next_xchg),  TEST(test_next_lock),
+		TEST(test_next_cmpxchg), TEST(test_next_sse),	   TEST(test_next_stos),  TEST(test_next_movs),
+		TEST(test_next_push),	 TEST(test_next_opcode),   TEST(test_next_branch), TEST(test_call_direct),
+		TEST(test_call_register), TEST(test_call_twice),   TEST(test_chained),	  TEST(test_alias),
+		TEST(test_both_names),	 TEST(test_remap),	   TEST(test_reuse),	  TEST(test_crossing),
+		TEST(test_crossing_second), TEST(test_dma_next),   TEST(test_dma_function), TEST(test_user),
+		TEST(test_other_modes),	 TEST(test_pressure),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -83,7 +83,7 @@ static struct bt_cache *cache_new(const struct cpuid_policy *p, struct err *e)
 	lock_init(&c->lock, RANK_CODE);
 	c->block = calloc(MAX_BLOCKS, sizeof(*c->block));
 	c->map = calloc(MAX_MAP, sizeof(*c->map));
-	c->translation = malloc(sizeof(*c->translation));
+	c->translation = calloc(1, sizeof(*c->translation));
 	if (!c->block || !c->map || !c->translation)
 		rc = err_set(e, ENOMEM, "translator: out of memory");
 	else

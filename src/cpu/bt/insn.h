@@ -49,6 +49,25 @@ struct bt_stub {
 
 #define BT_MAX_STUBS (BT_MAX_INSNS * 3 + 8)
 
+/* What was found of the flags at an address: loops and joins are asked about again and again. */
+#define BT_PEEK_MEMOS 8192
+
+struct bt_peek_memo {
+	uint64_t gpa;
+	const ZydisDecoder *decoder; /* NULL: nothing */
+	uint32_t version; /* of the page */
+	uint32_t live;
+};
+
+/* A page of code that a pass may look into. */
+struct bt_peek {
+	const ZydisDecoder *decoder;
+	const uint8_t *page;
+	uint64_t la, gpa;  /* of its first byte */
+	uint32_t version;
+	struct bt_peek_memo *memo; /* BT_PEEK_MEMOS */
+};
+
 struct translation {
 	struct bt *bt;
 	struct assembler a;
@@ -58,6 +77,7 @@ struct translation {
 	unsigned n;
 	struct bt_stub stub[BT_MAX_STUBS];
 	unsigned n_stubs;
+	struct bt_peek_memo memo[BT_PEEK_MEMOS];
 };
 
 /* classify.c: fill in everything of in but flags_live; in->i and in->op are decoded. */
@@ -65,8 +85,12 @@ void bt_classify(const struct bt *bt, struct bt_insn *in, struct bt_mode mode);
 bool bt_ends_block(const struct bt_insn *in);
 unsigned bt_gpr_number(ZydisRegister r); /* 0 to 15 as encoded, whatever the size; AH to BH: those of AL to BL */
 
-/* liveness.c: fill in flags_live of n instructions; all flags are live behind the last. */
-void bt_flag_liveness(struct bt_insn *in, unsigned n);
+/*
+ * liveness.c: fill in flags_live of n classified instructions. p: the page that they stand in, for a look at what runs
+ * behind them; NULL: all flags are live where the block is left. flags_live_at: those live at la, as ZYDIS_CPUFLAG bits.
+ */
+void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p);
+uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la);
 
 /* access.c */
 /* T0 = linear address of the memory operand. */

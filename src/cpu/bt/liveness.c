@@ -1,36 +1,160 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Second pass: before which instructions do the arithmetic flags matter? A check may destroy them elsewhere. */
+/*
+ * Second pass: before which instructions do the arithmetic flags matter? A check may destroy them elsewhere.
+ *
+ * What runs behind the block decides about its end. Where that stands in the block's own page it is looked into: should
+ * those bytes change, the block goes with them. Code of other pages may be another's at any time: there all flags matter.
+ */
 #include "cpu/bt/insn.h"
 
 #define ARITH (ZYDIS_CPUFLAG_CF | ZYDIS_CPUFLAG_PF | ZYDIS_CPUFLAG_AF | ZYDIS_CPUFLAG_ZF | ZYDIS_CPUFLAG_SF | ZYDIS_CPUFLAG_OF)
 
-/* Shifts and rotates leave the flags alone when their masked count is 0. */
-static bool may_keep_flags(const struct bt_insn *in)
-{
-	ZydisInstructionCategory c = in->i.meta.category;
-	bool shifts = c == ZYDIS_CATEGORY_SHIFT || c == ZYDIS_CATEGORY_ROTATE ||
-		      in->i.mnemonic == ZYDIS_MNEMONIC_SHLD || in->i.mnemonic == ZYDIS_MNEMONIC_SHRD;
-	const ZydisDecodedOperand *count = &in->op[in->i.operand_count_visible ? in->i.operand_count_visible - 1 : 0];
+#define PEEK_INSNS 8 /* how far to look behind a branch, */
+#define PEEK_DEPTH 2 /* and over how many further branches */
 
-	if (!shifts)
+/* Shifts and rotates leave the flags alone when their masked count is 0. */
+static bool may_keep_flags(const ZydisDecodedInstruction *i)
+{
+	ZydisInstructionCategory c = i->meta.category;
+	bool shifts = c == ZYDIS_CATEGORY_SHIFT || c == ZYDIS_CATEGORY_ROTATE ||
+		      i->mnemonic == ZYDIS_MNEMONIC_SHLD || i->mnemonic == ZYDIS_MNEMONIC_SHRD;
+	bool by_one = i->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (i->opcode == 0xd0 || i->opcode == 0xd1);
+
+	if (!shifts || by_one)
 		return false;
-	return count->type != ZYDIS_OPERAND_TYPE_IMMEDIATE || !(count->imm.value.u & 31);
+	return !i->raw.imm[0].size || !(i->raw.imm[0].value.u & 31);
 }
 
-void bt_flag_liveness(struct bt_insn *in, unsigned n)
+/* The flags that matter before an instruction, where `live` matter behind it. */
+static uint32_t before(const ZydisDecodedInstruction *i, uint32_t live)
 {
-	uint32_t live = ARITH;
+	const ZydisAccessedFlags *f = i->cpu_flags;
+
+	if (!f)
+		return live;
+	if (!may_keep_flags(i))
+		live &= ~(f->modified | f->set_0 | f->set_1 | f->undefined);
+	return (live | f->tested) & ARITH;
+}
+
+/* -- Behind the block -------------------------------------------------------------------------------------- */
+
+/* What the pass may look through without knowing how it is translated: flags are read and written as Zydis says. */
+static bool is_plain(const ZydisDecodedInstruction *i)
+{
+	switch (i->meta.category) {
+	case ZYDIS_CATEGORY_BINARY:
+	case ZYDIS_CATEGORY_LOGICAL:
+	case ZYDIS_CATEGORY_SHIFT:
+	case ZYDIS_CATEGORY_ROTATE:
+	case ZYDIS_CATEGORY_DATAXFER:
+	case ZYDIS_CATEGORY_CMOV:
+	case ZYDIS_CATEGORY_SETCC:
+	case ZYDIS_CATEGORY_BITBYTE:
+	case ZYDIS_CATEGORY_BMI1:
+	case ZYDIS_CATEGORY_BMI2:
+	case ZYDIS_CATEGORY_NOP:
+	case ZYDIS_CATEGORY_WIDENOP:
+	case ZYDIS_CATEGORY_POP:
+	case ZYDIS_CATEGORY_SSE:
+	case ZYDIS_CATEGORY_AVX:
+	case ZYDIS_CATEGORY_AVX2:
+	case ZYDIS_CATEGORY_LOGICAL_FP:
+		return true;
+	case ZYDIS_CATEGORY_PUSH:
+		return i->mnemonic == ZYDIS_MNEMONIC_PUSH;
+	default:
+		return i->mnemonic == ZYDIS_MNEMONIC_LEA;
+	}
+}
+
+static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth);
+
+/* At a branch whose target is known; `behind` if it may also not be taken. */
+static uint32_t live_at_branch(const struct bt_peek *p, const ZydisDecodedInstruction *i, uint64_t next, bool behind, unsigned depth)
+{
+	uint32_t live;
+
+	if (!depth || !i->raw.imm[0].is_relative || i->operand_width != 64)
+		return ARITH;
+	live = live_at(p, next + (uint64_t)i->raw.imm[0].value.s, depth - 1);
+	if (behind && live != ARITH)
+		live |= live_at(p, next, depth - 1);
+	return live;
+}
+
+/* A copy: another vCPU may write there. */
+static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstruction *i)
+{
+	uint64_t off = la - p->la;
+	uint8_t bytes[BT_MAX_INSN_LEN];
+	unsigned len;
+
+	if (off >= PAGE_SIZE)
+		return false;
+	len = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
+	memcpy(bytes, p->page + off, len);
+	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(p->decoder, NULL, bytes, len, i));
+}
+
+static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth)
+{
+	uint32_t open = ARITH, live = 0; /* not yet written; read before that */
+	ZydisDecodedInstruction i;
+
+	for (unsigned n = 0; n < PEEK_INSNS && open && peek_decode(p, la, &i); n++, la += i.length) {
+		bool cond = i.meta.category == ZYDIS_CATEGORY_COND_BR;
+
+		live |= before(&i, 0) & open;
+		if (cond || i.meta.category == ZYDIS_CATEGORY_UNCOND_BR)
+			return live | (open & live_at_branch(p, &i, la + i.length, cond, depth));
+		if (!is_plain(&i))
+			break;
+		open &= before(&i, ARITH) & ~before(&i, 0);
+	}
+	return live | open;
+}
+
+uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la)
+{
+	struct bt_peek_memo *m;
+	uint64_t off, gpa;
+
+	if (!p || (off = la - p->la) >= PAGE_SIZE)
+		return ARITH;
+	gpa = p->gpa + off;
+	m = &p->memo[(gpa ^ gpa >> PAGE_SHIFT) % BT_PEEK_MEMOS];
+	if (m->gpa != gpa || m->version != p->version || m->decoder != p->decoder)
+		*m = (struct bt_peek_memo){ gpa, p->decoder, p->version, live_at(p, la, PEEK_DEPTH) };
+	return m->live;
+}
+
+/* -- In the block -------------------------------------------------------------------------------------------- */
+
+/* The flags that matter where a block is left by its instruction in. */
+static uint32_t live_behind(const struct bt_insn *in, const struct bt_peek *p)
+{
+	switch (in->cls) {
+	case BT_JMP:
+	case BT_CALL:
+	case BT_JCC:
+		return bt_flags_live_at(p, bt_branch_target(in));
+	default:
+		return ARITH; /* where it goes, or what the reference does, is not looked into */
+	}
+}
+
+void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p)
+{
+	uint32_t live = n && !bt_ends_block(&in[n - 1]) ? bt_flags_live_at(p, bt_next_rip(&in[n - 1])) : ARITH;
 
 	while (n--) {
-		const ZydisAccessedFlags *f = in[n].i.cpu_flags;
-
-		if (in[n].cls == BT_JCC || in[n].cls == BT_SYSTEM || bt_ends_block(&in[n])) {
-			live = ARITH; /* where it goes, or what the reference does, is not looked into */
-		} else if (f && in[n].cls != BT_NOP) {
-			if (!may_keep_flags(&in[n]))
-				live &= ~(f->modified | f->set_0 | f->set_1 | f->undefined);
-			live |= f->tested;
-		}
-		in[n].flags_live = live & ARITH;
+		if (in[n].cls == BT_JCC)
+			live = before(&in[n].i, live | live_behind(&in[n], p));
+		else if (in[n].cls == BT_SYSTEM || bt_ends_block(&in[n]))
+			live = live_behind(&in[n], p);
+		else if (in[n].cls != BT_NOP)
+			live = before(&in[n].i, live);
+		in[n].flags_live = live;
 	}
 }

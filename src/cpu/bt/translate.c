@@ -244,6 +244,16 @@ void bt_emit_common(struct bt *bt)
 	c->code_base_used = c->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 }
 
+static void find_liveness(struct translation *t, const uint8_t *page)
+{
+	const struct bt_peek peek = {
+		.decoder = &t->bt->cache->decoder, .page = page, .la = t->b->la & PAGE_MASK, .gpa = t->b->gpa & PAGE_MASK,
+		.version = t->b->version, .memo = t->memo,
+	};
+
+	bt_flag_liveness(t->insn, t->n, &peek);
+}
+
 struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
 {
 	struct bt_cache *c = bt->cache;
@@ -261,7 +271,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	t->b->mode = mode;
 	t->b->version = ram_mark_code(bt->v->ram, page);
 	decode_block(t, bt->v->ram->base + page, gpa2);
-	bt_flag_liveness(t->insn, t->n);
+	find_liveness(t, bt->v->ram->base + page);
 	start = (uint32_t)(uintptr_t)c->code_rx + c->code_used;
 	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt };
 	emit_entries(t);

@@ -12,6 +12,7 @@ enum lock_rank {
 	RANK_DEVICE = 20,  /* a chip: serial port, PIT, PCI function ... */
 	RANK_SPACE = 30,   /* an address space's region list */
 	RANK_PCI_INTX = 35, /* levels of a PCI bus' interrupt pins */
+	RANK_ROUTER = 38,  /* levels of shared interrupt inputs */
 	RANK_INTC = 40,    /* 8259 pair, IOAPIC, the interrupt router */
 	RANK_LAPIC = 50,   /* one local APIC */
 	RANK_VCPU = 60,    /* a vCPU's sleep */

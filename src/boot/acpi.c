@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ACPI tables (ACPI 6.4, ch. 5.2): RSDP, XSDT, FADT, FACS, MADT, DSDT. The machine is always in ACPI
- * mode (no SMI command port), so SCI_EN reads as one from the start. Missing: RSDT (nothing of 64 bits
- * needs it), MCFG (configuration space is reached through ports), HPET, SRAT.
+ * ACPI tables (ACPI 6.4, ch. 5.2): RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT. The machine is always in ACPI
+ * mode (no SMI command port), so SCI_EN reads as one from the start. Missing: MCFG (configuration space is reached through ports), HPET, SRAT.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +16,7 @@ enum { HEADER_SIZE = 36, HEADER_LENGTH = 4, HEADER_CHECKSUM = 9, TABLE_ALIGN = 6
 /* RSDP, 5.2.5.3 */
 enum {
 	RSDP_SIZE = 36, RSDP_V1_SIZE = 20, RSDP_CHECKSUM = 8, RSDP_OEM = 9, RSDP_REVISION = 15,
-	RSDP_LENGTH = 20, RSDP_XSDT = 24, RSDP_EXT_CHECKSUM = 32,
+	RSDP_RSDT = 16, RSDP_LENGTH = 20, RSDP_XSDT = 24, RSDP_EXT_CHECKSUM = 32,
 };
 
 /* FADT, table 5.9 */
@@ -227,12 +226,13 @@ static size_t add_madt(const struct acpi_platform *c, struct strbuf *out)
 	return at;
 }
 
-static void fill_rsdp(char *r, uint64_t xsdt)
+static void fill_rsdp(char *r, uint64_t rsdt, uint64_t xsdt)
 {
 	memcpy(r, "RSD PTR ", 8);
 	memcpy(r + RSDP_OEM, "DOPPEL", 6);
 	r[RSDP_REVISION] = 2;
 	put_le32(r + RSDP_LENGTH, RSDP_SIZE);
+	put_le32(r + RSDP_RSDT, (uint32_t)rsdt);
 	put_le64(r + RSDP_XSDT, xsdt);
 	r[RSDP_CHECKSUM] = (char)checksum(r, RSDP_V1_SIZE);
 	r[RSDP_EXT_CHECKSUM] = (char)checksum(r, RSDP_SIZE);
@@ -266,7 +266,7 @@ int acpi_build(const struct acpi_platform *c, uint64_t base, uint64_t max, struc
 	const size_t room = ALIGN_UP(RSDP_SIZE, TABLE_ALIGN);
 	const uint8_t zeroes[TABLE_ALIGN] = { 0 };
 	uint64_t entries[2];
-	size_t facs, dsdt, xsdt;
+	size_t facs, dsdt, rsdt, xsdt;
 	int rc = check_platform(c, e);
 
 	if (rc)
@@ -279,10 +279,14 @@ int acpi_build(const struct acpi_platform *c, uint64_t base, uint64_t max, struc
 	table_end(out, dsdt);
 	entries[0] = base + add_fadt(c, out, base + facs, base + dsdt);
 	entries[1] = base + add_madt(c, out);
+	rsdt = table_begin(out, "RSDT", 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(entries); i++)
+		strbuf_add(out, &(uint32_t){ (uint32_t)entries[i] }, sizeof(uint32_t));
+	table_end(out, rsdt);
 	xsdt = table_begin(out, "XSDT", 1);
 	strbuf_add(out, entries, sizeof(entries));
 	table_end(out, xsdt);
-	fill_rsdp(out->buf, base + xsdt);
+	fill_rsdp(out->buf, base + rsdt, base + xsdt);
 	if (out->len > max)
 		return err_set(e, E2BIG, "ACPI tables: %zu bytes do not fit: use fewer processors", out->len);
 	return 0;

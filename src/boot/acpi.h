@@ -75,7 +75,7 @@ struct acpi_platform {
 };
 
 /*
- * Build RSDP (revision 2), XSDT, FADT, FACS, MADT and DSDT as they must stand at guest-physical
+ * Build RSDP (revision 2), RSDT, XSDT, FADT, FACS, MADT and DSDT as they must stand at guest-physical
  * `base` (a multiple of 64), into out, which must be empty; the RSDP comes first. Errors: -EINVAL when a
  * field makes no sense, -E2BIG when the tables exceed max bytes.
  */

@@ -47,6 +47,11 @@ void pci_bus_free(struct pci_bus *b)
 	free(b);
 }
 
+void pci_bus_connect_intx(struct pci_bus *b, unsigned i, struct irq_line to)
+{
+	b->cfg.intx[i] = to;
+}
+
 /* -- BARs -------------------------------------------------------------------------------------- */
 
 static const struct pci_window *bar_window(const struct pci_bus *b, const struct pci_bar *bar, uint64_t addr)

@@ -83,6 +83,9 @@ struct pci_bus_config {
 struct pci_bus *pci_bus_new(const struct pci_bus_config *c);
 void pci_bus_free(struct pci_bus *b);
 
+/* Connect INTx wire i, in place of what the configuration said. While the machine is being built. */
+void pci_bus_connect_intx(struct pci_bus *b, unsigned i, struct irq_line to);
+
 /* Fill in the identity of f (zeroed before) and plug it in; the slot must be free. */
 void pci_function_init(struct pci_function *f, struct pci_bus *b, uint8_t devfn, const struct pci_ids *ids);
 void pci_function_release(struct pci_function *f); /* unplug */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/lock.h"
 #include "irq/router.h"
 
 #define PINS_PER_INPUT 2 /* 8259 pair and IOAPIC */
@@ -10,6 +11,9 @@
 struct irq_router {
 	struct irq_line pin[IRQ_ROUTER_INPUTS][PINS_PER_INPUT];
 	struct msi_sink msi;
+	struct lock lock;                     /* RANK_ROUTER: levels of shared sources */
+	uint32_t high[IRQ_ROUTER_INPUTS];     /* a bit for each source that is high */
+	unsigned sources[IRQ_ROUTER_INPUTS];
 };
 
 struct irq_router *irq_router_new(void)
@@ -17,11 +21,13 @@ struct irq_router *irq_router_new(void)
 	struct irq_router *r = calloc(1, sizeof(*r));
 
 	BUG_ON(!r);
+	lock_init(&r->lock, RANK_ROUTER);
 	return r;
 }
 
 void irq_router_free(struct irq_router *r)
 {
+	lock_release(&r->lock);
 	free(r);
 }
 
@@ -48,6 +54,28 @@ static void router_set(void *opaque, unsigned n, bool level)
 
 	for (unsigned i = 0; i < PINS_PER_INPUT; i++)
 		irq_set(&r->pin[n][i], level);
+}
+
+/* n: the input, and above it the source's bit. */
+static void source_set(void *opaque, unsigned n, bool level)
+{
+	struct irq_router *r = opaque;
+	unsigned input = n % IRQ_ROUTER_INPUTS;
+	uint32_t bit = 1u << n / IRQ_ROUTER_INPUTS;
+	bool before;
+
+	lock_take(&r->lock);
+	before = r->high[input];
+	r->high[input] = level ? r->high[input] | bit : r->high[input] & ~bit;
+	if (before != !!r->high[input])
+		router_set(r, input, !before);
+	lock_drop(&r->lock);
+}
+
+struct irq_line irq_router_source(struct irq_router *r, unsigned n)
+{
+	BUG_ON(n >= IRQ_ROUTER_INPUTS || r->sources[n] == IRQ_ROUTER_SHARED);
+	return (struct irq_line){ .set = source_set, .opaque = r, .n = n + IRQ_ROUTER_INPUTS * r->sources[n]++ };
 }
 
 struct irq_line irq_router_line(struct irq_router *r, unsigned n)

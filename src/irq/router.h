@@ -19,6 +19,13 @@ void irq_router_free(struct irq_router *r);
 void irq_router_connect(struct irq_router *r, unsigned n, struct irq_line to);
 void irq_router_connect_msi(struct irq_router *r, struct msi_sink to);
 
+/*
+ * One of several sources of input n, at most IRQ_ROUTER_SHARED: the input is high while any of them is. Only while the machine is
+ * being built. An input with such sources has no others.
+ */
+struct irq_line irq_router_source(struct irq_router *r, unsigned n);
+#define IRQ_ROUTER_SHARED 32
+
 /* What a chip gets: the wire of input n, and the way for its messages. Callable under any lock below RANK_INTC. */
 struct irq_line irq_router_line(struct irq_router *r, unsigned n);
 struct msi_sink irq_router_msi(struct irq_router *r);

@@ -13,13 +13,18 @@
 #include "dev/intc/ioapic.h"
 #include "dev/intc/lapic.h"
 #include "dev/intc/pic.h"
+#include "dev/misc/a20.h"
+#include "dev/misc/fw_cfg.h"
+#include "dev/misc/pam.h"
 #include "dev/misc/pci_host.h"
+#include "dev/misc/piix.h"
 #include "dev/misc/reset_ctl.h"
 #include "dev/timer/acpi_pm.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
 #include "machine/board.h"
 #include "machine/devices.h"
+#include "machine/firmware.h"
 
 /* Memory */
 #define VGA_BASE       0xa0000ull
@@ -42,7 +47,9 @@
 #define RTC_PORT        0x70
 #define PORT_A          0x92
 #define PM_PORT         0x600
+#define SMB_PORT        0x700
 #define PCI_CONFIG_PORT 0xcf8
+#define FW_CFG_PORT     0x510
 #define RESET_PORT      0xcf9
 #define RESET_VALUE     0x06 /* system reset, go */
 #define PCI_IO_BASE     0x1000 /* BARs in ports: above all ISA decodes */
@@ -59,7 +66,14 @@
 #define GSI_TIMER 2 /* the timer's place on the IOAPIC, where ISA has the cascade */
 #define GSI_PCI0  16
 
+/* PCI slots */
+#define PIIX_ISA_DEVFN PCI_DEVFN(1, 0)
+#define PIIX_PM_DEVFN  PCI_DEVFN(1, 3)
+
 #define S5_TYPE 5
+
+/* Where firmware routes the PCI bus' wires. */
+static const uint8_t pirq_irq[PCI_PINS] = { 10, 10, 11, 11 };
 
 static const struct {
 	uint16_t port;
@@ -113,7 +127,7 @@ static uint64_t tsc_now(void *opaque)
 
 /* -- Wiring ------------------------------------------------------------------------------------ */
 
-/* Below 3 GiB without the VGA window, and above 4 GiB. */
+/* Below 3 GiB without the VGA window and what the host bridge shadows, and above 4 GiB. */
 static int map_ram(struct pc *pc)
 {
 	struct ram *ram = pc->ram;
@@ -121,8 +135,8 @@ static int map_ram(struct pc *pc)
 	int rc;
 
 	rc = space_add_ram(pc->mem, &r, "ram-conventional", 0, VGA_BASE, ram, false);
-	if (!rc && ram->low_size > VGA_END)
-		rc = space_add_ram(pc->mem, &r, "ram-low", VGA_END, ram->low_size - VGA_END, ram, false);
+	if (!rc && ram->low_size > PAM_END)
+		rc = space_add_ram(pc->mem, &r, "ram-low", PAM_END, ram->low_size - PAM_END, ram, false);
 	if (!rc && ram->high_size)
 		rc = space_add_ram(pc->mem, &r, "ram-high", HIGH_RAM_BASE, ram->high_size, ram, false);
 	return rc;
@@ -182,18 +196,20 @@ static int wire_timers(struct pc *pc, struct pc_chips *c)
 	rc = pit_attach(c->pit, pc->pio, PIT_PORT, PORT_B);
 	if (!rc)
 		rc = rtc_attach(c->rtc, pc->pio, RTC_PORT);
-	return rc ? rc : acpi_pm_attach(c->pm, pc->pio, PM_PORT);
+	acpi_pm_attach(c->pm, pc->pio);
+	return rc;
 }
 
 static int wire_isa(struct pc *pc, struct pc_chips *c)
 {
-	/* The CPU has no A20 gate: address line 20 is always on. */
-	struct irq_line no_a20 = { 0 };
 	struct i8042_config i8042 = {
 		.kbd = irq_router_line(c->router, IRQ_KBD), .aux = irq_router_line(c->router, IRQ_AUX),
-		.a20 = no_a20, .reset = reset_wire(pc, PC_CAUSE_KEYBOARD),
+		.reset = reset_wire(pc, PC_CAUSE_KEYBOARD),
 	};
 	int rc = 0;
+
+	c->a20 = board_add(pc, a20_new(pc->mem, pc->ram));
+	i8042.a20 = a20_line(c->a20, A20_KEYBOARD);
 
 	for (unsigned i = 0; i < PC_SERIAL_PORTS && !rc; i++) {
 		struct irq_line irq = irq_router_line(c->router, com[i].irq);
@@ -204,7 +220,8 @@ static int wire_isa(struct pc *pc, struct pc_chips *c)
 	c->i8042 = board_add(pc, i8042_new(&i8042));
 	if (!rc)
 		rc = i8042_attach(c->i8042, pc->pio, I8042_DATA_PORT, I8042_CMD_PORT);
-	c->reset_ctl = board_add(pc, reset_ctl_new(reset_wire(pc, PC_CAUSE_PORT92), reset_wire(pc, PC_CAUSE_CF9), no_a20));
+	c->reset_ctl = board_add(pc, reset_ctl_new(reset_wire(pc, PC_CAUSE_PORT92), reset_wire(pc, PC_CAUSE_CF9),
+						   a20_line(c->a20, A20_PORT_A)));
 	if (!rc)
 		rc = reset_ctl_attach(c->reset_ctl, pc->pio, PORT_A);
 	return rc;
@@ -231,11 +248,25 @@ static int wire_pci(struct pc *pc, struct pc_chips *c)
 		.mem64 = mmio64(pc),
 	};
 
-	for (unsigned i = 0; i < PCI_PINS; i++)
-		bus.intx[i] = irq_router_line(c->router, GSI_PCI0 + i);
+	struct piix_isa_config isa = { .devfn = PIIX_ISA_DEVFN };
+	struct piix_pm_config pm = { .devfn = PIIX_PM_DEVFN, .pio = pc->pio, .pm = c->pm };
+	int rc;
 
-	c->pci = pci_bus_new(&bus);
-	c->pci_host = board_add(pc, pci_host_new(c->pci, c->reset_ctl));
+	c->pci = isa.bus = pm.bus = pci_bus_new(&bus);
+	c->pam = pam_new(pc->mem, pc->ram);
+	c->pci_host = board_add(pc, pci_host_new(c->pci, c->reset_ctl, c->pam));
+	for (unsigned i = 0; i < PIIX_ISA_IRQS; i++)
+		isa.irq[i] = irq_router_source(c->router, i);
+	for (unsigned i = 0; i < PCI_PINS; i++)
+		isa.direct[i] = irq_router_line(c->router, GSI_PCI0 + i);
+	c->piix_isa = board_add(pc, piix_isa_new(&isa));
+	for (unsigned i = 0; i < PCI_PINS; i++)
+		pci_bus_connect_intx(c->pci, i, piix_isa_wire(c->piix_isa, i));
+	c->piix_pm = board_add(pc, piix_pm_new(&pm));
+	c->fw_cfg = board_add(pc, fw_cfg_new(pc->mem));
+	rc = fw_cfg_attach(c->fw_cfg, pc->pio, FW_CFG_PORT);
+	if (rc)
+		return rc;
 	return pci_host_attach(c->pci_host, pc->pio, PCI_CONFIG_PORT);
 }
 
@@ -284,10 +315,12 @@ int board_new(struct pc *pc, struct err *e)
 		rc = wire_pci(pc, c);
 	if (rc)
 		return err_set(e, -rc, "machine: cannot place a chip in its address space: %s", strerror(-rc));
+	if (pc->cfg.firmware.data)
+		rc = firmware_map(pc, e);
 	for (unsigned i = 0; !rc && i < pc->cfg.n_devices; i++)
 		rc = device_plug(pc, &pc->cfg.devices[i], e);
 	fill_cmos(pc, c);
-	return rc;
+	return rc ? rc : firmware_describe(pc, e);
 }
 
 void board_free(struct pc *pc)
@@ -304,6 +337,7 @@ void board_free(struct pc *pc)
 		return;
 	if (c->pci)
 		pci_bus_free(c->pci);
+	pam_free(c->pam);
 	if (c->router)
 		irq_router_free(c->router);
 	if (c->lapic_bus)
@@ -314,8 +348,16 @@ void board_free(struct pc *pc)
 
 void board_firmware_init(struct pc *pc)
 {
-	lapic_virtual_wire(pc->chips->lapic[0]);
-	pic_set_level_triggered(pc->chips->pic, IRQ_SCI);
+	struct pc_chips *c = pc->chips;
+
+	pci_host_open_shadow(c->pci_host);
+	piix_pm_enable(c->piix_pm, PM_PORT, SMB_PORT);
+	for (unsigned i = 0; i < PCI_PINS; i++) {
+		piix_isa_route(c->piix_isa, i, pirq_irq[i]);
+		pic_set_level_triggered(c->pic, pirq_irq[i]);
+	}
+	lapic_virtual_wire(c->lapic[0]);
+	pic_set_level_triggered(c->pic, IRQ_SCI);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		pc->group.v[i]->s.msr.mtrr_def_type = MTRR_DEF_TYPE_FIRMWARE;
 }

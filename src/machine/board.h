@@ -22,6 +22,12 @@ struct pc_chips {
 	struct reset_ctl *reset_ctl;
 	struct pci_bus *pci;
 	struct pci_host *pci_host;
+	struct pam *pam;
+	struct a20 *a20;
+	struct piix_isa *piix_isa;
+	struct piix_pm *piix_pm;
+	struct fw_cfg *fw_cfg;
+	struct ram_slot *rom; /* NULL: there is no firmware */
 };
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "dev/char/debugcon.h"
 #include "dev/misc/debug_exit.h"
 #include "machine/board.h"
 #include "machine/devices.h"
@@ -31,11 +32,29 @@ static int plug_debug_exit(struct pc *pc, const struct device_config *cfg, struc
 	return debug_exit_attach(x, pc->pio, (uint16_t)device_prop_uint(cfg, "iobase"));
 }
 
+/* -- isa-debugcon --------------------------------------------------------------------------------------- */
+
+static const struct device_prop_spec debugcon_props[] = {
+	{ "iobase", PROP_UINT, 0, UINT16_MAX, "0xe9", "the port" },
+	{ "readback", PROP_UINT, 0, UINT8_MAX, "0xe9", "what it reads as" },
+	{ 0 },
+};
+
+static int plug_debugcon(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	uint8_t readback = (uint8_t)device_prop_uint(cfg, "readback");
+	struct debugcon *c = board_add(pc, debugcon_new(cfg->chr, readback));
+
+	return debugcon_attach(c, pc->pio, (uint16_t)device_prop_uint(cfg, "iobase"));
+}
+
 /* -- The table ---------------------------------------------------------------------------------------- */
 
 static const struct device_driver drivers[] = {
 	{ "isa-debug-exit", "a port by which a test guest ends its machine with a code", DEVICE_BUS_ISA, 0, debug_exit_props,
 	  plug_debug_exit },
+	{ "isa-debugcon", "a port whose bytes come out on the host", DEVICE_BUS_ISA, DEVICE_NEEDS_CHR, debugcon_props,
+	  plug_debugcon },
 };
 
 /* Properties that every device of a bus has. */

@@ -173,5 +173,6 @@ void pc_reset(struct pc *pc)
 		d->ops->reset(d);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		vcpu_reset(pc->group.v[i], false);
-	board_firmware_init(pc);
+	if (!pc->cfg.firmware.data)
+		board_firmware_init(pc);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "boot/boot.h"
 #include "cpu/cpuid.h"
 #include "cpu/vcpu.h"
 #include "irq/irq.h"
@@ -51,6 +52,7 @@ struct pc_config {
 	const char *cpu_spec;            /* as cpuid_policy_init() */
 	const struct engine_ops *engine;
 	struct chr *serial[PC_SERIAL_PORTS]; /* COM1, COM2; borrowed, outlive the machine; NULL: nothing plugged in */
+	struct boot_blob firmware;       /* ROM that runs after a reset; data NULL: none, the owner puts a kernel in place */
 	const struct device_config *devices; /* plugged in, in this order (machine/devices.h) */
 	unsigned n_devices;
 	/*
@@ -86,8 +88,8 @@ int pc_start(struct pc *pc, struct err *e);
 void pc_pause(struct pc *pc, bool paused);
 
 /*
- * Power-on reset of all chips and vCPUs while paused or not started. RAM keeps its bytes. Leaves what
- * firmware would have set up without it being asked: virtual wire mode of the boot processor's APIC, a
+ * Power-on reset of all chips and vCPUs while paused or not started. RAM keeps its bytes. Without firmware, leaves what it
+ * would have set up without being asked: virtual wire mode of the boot processor's APIC, a
  * level-triggered SCI. vCPU 0 stands at the reset vector; who boots a kernel changes group.v[0]->s then.
  */
 void pc_reset(struct pc *pc);

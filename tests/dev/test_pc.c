@@ -233,7 +233,7 @@ static void test_reset(void **state)
 	pc_pause(f.pc, true);
 	pc_reset(f.pc);
 	assert_int_equal(in(0x3ff, 1), 0);
-	assert_int_equal(in(0x4d0, 2), 0x0200); /* the SCI is level-triggered */
+	assert_int_equal(in(0x4d0, 2), 0xe00); /* the SCI is level-triggered */
 	assert_int_equal(vcpu_mmio_read(f.pc->group.v[0], APIC_PAGE + 0x80, 4), 0);
 	assert_int_equal(vcpu_mmio_read(f.pc->group.v[0], APIC_PAGE + 0x350, 4), 0x700);
 	assert_int_equal(f.pc->group.v[0]->s.rip, 0xfff0);

@@ -3,6 +3,8 @@
 #include "dev_test.h"
 
 #include "dev/misc/debug_exit.h"
+#include "base/bits.h"
+#include "dev/misc/pam.h"
 #include "dev/misc/pci_host.h"
 #include "dev/misc/reset_ctl.h"
 
@@ -18,6 +20,8 @@ struct fixture {
 	struct reset_ctl *rc;
 	struct pci_bus *bus;
 	struct pci_host *host;
+	struct ram *ram;
+	struct pam *pam;
 	struct pci_function fn; /* a function with BARs */
 	uint32_t reg;           /* what stands behind them */
 };
@@ -80,7 +84,9 @@ static int setup(void **state)
 	f.rc = reset_ctl_new(probe_line(&f.fast), probe_line(&f.full), probe_line(&f.a20));
 	assert_int_equal(reset_ctl_attach(f.rc, f.b.pio, PORT_A), 0);
 	f.bus = pci_bus_new(&bc);
-	f.host = pci_host_new(f.bus, f.rc);
+	assert_int_equal(ram_new(&f.ram, 2 * MiB, NULL), 0);
+	f.pam = pam_new(f.b.mem, f.ram);
+	f.host = pci_host_new(f.bus, f.rc, f.pam);
 	assert_int_equal(pci_host_attach(f.host, f.b.pio, ADDR), 0);
 	plug_function();
 	return 0;
@@ -90,9 +96,11 @@ static int teardown(void **state)
 {
 	pci_function_release(&f.fn);
 	free_device(f.host);
+	pam_free(f.pam);
 	pci_bus_free(f.bus);
 	free_device(f.rc);
 	bench_release(&f.b);
+	ram_free(f.ram);
 	return 0;
 }
 

@@ -3,13 +3,14 @@
  * PCI host bridge with the identity of the Intel 440FX (82441FX), configuration mechanism 1.
  *
  * Specification: PCI Local Bus Specification 3.0, 3.2.2.3.2; Intel 82441FX data sheet (290549-001).
- * Missing: PAM, SMRAM and DRAM registers (the area below 1 MiB is RAM throughout; they read as 0 and
- * are not writable), configuration mechanism 2, special cycles.
+ * Missing: SMRAM (there is no SMM), DRAM timing and sizing (stored), configuration mechanism 2, special cycles.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
+#include "dev/misc/pam.h"
 #include "dev/misc/pci_host.h"
 #include "dev/misc/reset_ctl.h"
 
@@ -20,6 +21,11 @@
 #define ADDR_REG(a)   ((a) & 0xfc)
 #define RESET_OFFSET  1 /* of the reset control register in the address register */
 #define REG_PORTS     4
+
+enum { PAM0 = 0x59, DRB = 0x60, SMRAM = 0x72 };
+#define DRBS           8
+#define SMRAM_WRITABLE 0x7f
+#define PAM_BITS       0x33 /* of a register: read and write of both segments */
 
 static const struct pci_ids host_ids = {
 	.vendor = 0x8086, .device = 0x1237, .class_code = 0x060000, .revision = 2,
@@ -32,6 +38,7 @@ struct pci_host {
 	struct pci_function fn;
 	struct pci_bus *bus;
 	struct reset_ctl *reset;
+	struct pam *pam;
 };
 
 /* Only a whole dword access reaches the address register; others pass on to what lies behind. */
@@ -84,6 +91,27 @@ int pci_host_attach(struct pci_host *h, struct space *pio, uint16_t base)
 	return rc ? rc : space_add_io(pio, &r, "pci-data", base + REG_PORTS, REG_PORTS, &data_io, h, &h->lock);
 }
 
+static void follow_registers(struct pci_host *h)
+{
+	for (unsigned i = 0; i < PAM_REGS; i++)
+		pam_set(h->pam, i, h->fn.config[PAM0 + i]);
+}
+
+static void written(struct pci_function *f, unsigned off, unsigned size)
+{
+	if (off < PAM0 + PAM_REGS && off + size > PAM0)
+		follow_registers(CONTAINER_OF(f, struct pci_host, fn));
+}
+
+void pci_host_open_shadow(struct pci_host *h)
+{
+	lock_take(&h->lock);
+	memset(h->fn.config + PAM0 + 1, PAM_BITS, PAM_REGS - 1);
+	h->fn.config[PAM0] = PAM_BITS & 0xf0; /* its lower half means nothing */
+	follow_registers(h);
+	lock_drop(&h->lock);
+}
+
 static void pci_host_reset(struct device *d)
 {
 	struct pci_host *h = (struct pci_host *)d;
@@ -91,6 +119,7 @@ static void pci_host_reset(struct device *d)
 	lock_take(&h->lock);
 	h->addr = 0;
 	pci_function_reset(&h->fn);
+	pam_reset(h->pam);
 	lock_drop(&h->lock);
 }
 
@@ -103,6 +132,8 @@ static int pci_host_post_load(struct device *d)
 		return -EINVAL;
 	lock_take(&h->lock);
 	rc = pci_function_post_load(&h->fn);
+	if (!rc)
+		follow_registers(h);
 	lock_drop(&h->lock);
 	return rc;
 }
@@ -131,7 +162,7 @@ static const struct device_ops pci_host_ops = {
 	.state_version = 1,
 };
 
-struct pci_host *pci_host_new(struct pci_bus *bus, struct reset_ctl *reset)
+struct pci_host *pci_host_new(struct pci_bus *bus, struct reset_ctl *reset, struct pam *pam)
 {
 	struct pci_host *h = calloc(1, sizeof(*h));
 
@@ -140,8 +171,15 @@ struct pci_host *pci_host_new(struct pci_bus *bus, struct reset_ctl *reset)
 	list_init(&h->dev.node);
 	h->bus = bus;
 	h->reset = reset;
+	h->pam = pam;
 	lock_init(&h->lock, RANK_DEVICE);
 	pci_function_init(&h->fn, bus, PCI_DEVFN(0, 0), &host_ids);
+	h->fn.written = written;
+	for (unsigned i = 0; i < PAM_REGS; i++)
+		h->fn.writable[PAM0 + i] = PAM_BITS;
+	for (unsigned i = 0; i < DRBS; i++)
+		h->fn.writable[DRB + i] = 0xff;
+	h->fn.writable[SMRAM] = SMRAM_WRITABLE;
 	pci_function_seal(&h->fn);
 	return h;
 }

@@ -37,6 +37,9 @@ struct acpi_pm {
 	uint64_t msb_seen;  /* how often the timer's top bit had changed when TMR_STS was last brought up to date */
 	struct timer timer;
 	struct acpi_pm_config cfg;
+	struct space *pio;     /* acpi_pm_place()'s: where it shows */
+	struct region *region;
+	uint16_t base;
 };
 
 static uint64_t ticks_now(const struct acpi_pm *a)
@@ -138,11 +141,20 @@ static void pm_write(void *opaque, uint64_t off, unsigned size, uint64_t val)
 
 static const struct io_ops pm_io = { .read = pm_read, .write = pm_write, .min_size = 1, .max_size = 4 };
 
-int acpi_pm_attach(struct acpi_pm *a, struct space *pio, uint16_t base)
+void acpi_pm_attach(struct acpi_pm *a, struct space *pio)
 {
-	struct region *r;
+	a->pio = pio;
+}
 
-	return space_add_io(pio, &r, "acpi-pm", base, ACPI_PM_SIZE, &pm_io, a, &a->lock);
+void acpi_pm_place(struct acpi_pm *a, uint16_t base)
+{
+	if (base == a->base)
+		return;
+	space_remove(a->pio, a->region);
+	a->region = NULL;
+	a->base = base;
+	if (base)
+		BUG_ON(space_add_io(a->pio, &a->region, "acpi-pm", base, ACPI_PM_SIZE, &pm_io, a, &a->lock));
 }
 
 static void acpi_pm_reset(struct device *d)

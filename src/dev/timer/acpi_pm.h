@@ -32,7 +32,10 @@ struct acpi_pm *acpi_pm_new(const struct acpi_pm_config *c);
 /* The user presses the power button. Any thread. */
 void acpi_pm_power_button(struct acpi_pm *a);
 
-/* ACPI_PM_SIZE ports at base. */
-int acpi_pm_attach(struct acpi_pm *a, struct space *pio, uint16_t base);
+/* ACPI_PM_SIZE ports, in that space; shown nowhere yet. */
+void acpi_pm_attach(struct acpi_pm *a, struct space *pio);
+
+/* Show the ports at base (at most 0xffc0), 0: nowhere. Calls exclude each other. */
+void acpi_pm_place(struct acpi_pm *a, uint16_t base);
 
 #endif

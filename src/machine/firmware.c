@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The PC's firmware: ROM below 4 GiB and below 1 MiB, fw_cfg items for SeaBIOS and OVMF. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/endian.h"
+#include "boot/acpi_loader.h"
+#include "dev/misc/fw_cfg.h"
+#include "dev/misc/pam.h"
+#include "machine/board.h"
+#include "machine/firmware.h"
+#include "mem/slot.h"
+
+#define ROM_END      (4 * GiB)
+#define ROM_MIN      (64 * KiB)
+#define ROM_MAX      (8 * MiB)
+#define ROM_LOW_MAX  (128 * KiB) /* of it shows below 1 MiB */
+#define E820_SIZE    20          /* of an entry in etc/e820 */
+
+int firmware_map(struct pc *pc, struct err *e)
+{
+	uint64_t len = pc->cfg.firmware.len, low = MIN(len, ROM_LOW_MAX);
+	struct region *r;
+	int rc;
+
+	if (len < ROM_MIN || len > ROM_MAX || len % ROM_MIN)
+		return err_set(e, EINVAL, "firmware '%s': %llu bytes is no size of a ROM; it takes a multiple of 64 KiB, at most 8 MiB",
+			       pc->cfg.firmware.name, (unsigned long long)len);
+	rc = ram_slot_new(&pc->chips->rom, pc->ram, len, e);
+	if (rc)
+		return rc;
+	memcpy(ram_slot_host(pc->chips->rom), pc->cfg.firmware.data, len);
+	pam_set_rom(pc->chips->pam, ram_slot_host(pc->chips->rom) + len - low, low);
+	rc = ram_slot_show(pc->chips->rom, ROM_END - len);
+	if (!rc)
+		rc = space_add_ram(pc->mem, &r, "rom", ROM_END - len, len, pc->ram, true);
+	return rc ? err_set(e, -rc, "firmware '%s': cannot map it: %s", pc->cfg.firmware.name, strerror(-rc)) : 0;
+}
+
+/* RAM, as far as it is outside of the first megabyte's holes: firmware adds those itself. */
+static void describe_ram(const struct pc *pc, struct fw_cfg *f)
+{
+	const struct {
+		uint64_t base, size;
+	} part[] = { { 0, pc->ram->low_size }, { ROM_END, pc->ram->high_size } };
+	uint8_t table[ARRAY_SIZE(part) * E820_SIZE];
+	size_t len = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(part); i++) {
+		if (!part[i].size)
+			continue;
+		put_le64(table + len, part[i].base);
+		put_le64(table + len + 8, part[i].size);
+		put_le32(table + len + 16, E820_RAM);
+		len += E820_SIZE;
+	}
+	fw_cfg_set_file(f, "etc/e820", table, len);
+}
+
+static int describe_acpi(struct pc *pc, struct fw_cfg *f, struct err *e)
+{
+	struct acpi_platform platform;
+	struct acpi_blobs b;
+	int rc;
+
+	pc_acpi_platform(pc, &platform);
+	rc = acpi_blobs_build(&platform, &b, e);
+	if (rc)
+		return rc;
+	fw_cfg_set_file(f, ACPI_RSDP_FILE, b.rsdp.buf, b.rsdp.len);
+	fw_cfg_set_file(f, ACPI_TABLES_FILE, b.tables.buf, b.tables.len);
+	fw_cfg_set_file(f, ACPI_LOADER_FILE, b.loader.buf, b.loader.len);
+	acpi_blobs_release(&b);
+	return 0;
+}
+
+int firmware_describe(struct pc *pc, struct err *e)
+{
+	struct fw_cfg *f = pc->chips->fw_cfg;
+	uint8_t size[8];
+
+	put_le64(size, ram_size(pc->ram));
+	fw_cfg_set(f, FW_CFG_RAM_SIZE, size, sizeof(size));
+	fw_cfg_set_u16(f, FW_CFG_NB_CPUS, (uint16_t)pc->group.n);
+	fw_cfg_set_u16(f, FW_CFG_MAX_CPUS, (uint16_t)pc->group.n);
+	fw_cfg_set_u16(f, FW_CFG_NOGRAPHIC, 1);
+	describe_ram(pc, f);
+	return describe_acpi(pc, f, e);
+}

@@ -118,6 +118,7 @@ struct bt {
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
+	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
 	uint32_t branch;         /* host code of the indirect branch on its way */
 	uint64_t seg_base[2];    /* FS, GS */
 	uint64_t page_bits;      /* ~0xfff, for PEXT */
@@ -161,8 +162,9 @@ struct bt {
 	uint32_t written_tail;
 	_Atomic bool written_many; /* more than the ring can tell */
 	uint64_t shadow_rip;     /* the boundary behind an STI that had an effect, or BT_NO_SHADOW */
-	uint32_t retried;        /* where a filled miss went on last, and how often in a row it was there */
-	unsigned retries;
+	uint32_t retried;        /* where a filled miss went on last, */
+	uint64_t missed[2];      /* the address of it, and of the one before */
+	uint32_t fetch_fault;    /* MMU_FAULT and the error code, if the last fetch ended so */
 	_Atomic bool in_code;    /* runs code of the cache or holds on to something in it: see cache.h */
 	_Atomic bool drop_writes; /* a page has become code: forget write tags */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
@@ -193,8 +195,9 @@ void bt_tlb_flush(struct bt *bt); /* all translations and jump caches */
 void bt_tlb_catch_up(struct bt *bt); /* with what the guest has flushed since the last time */
 void bt_tlb_drop_writes(struct bt *bt);
 enum mmu_mode bt_mmu_mode(const struct vcpu *v);
-/* Enter the page of an access if it is RAM and may be accessed so; false: the reference has to do it. */
-bool bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
+/* Enter the page of an access if it is RAM and may be accessed so. *err: the error code of a page fault. */
+enum bt_fill { BT_FILLED, BT_PAGE_FAULT, BT_NOT_PLAIN /* the reference has to do the access */ };
+enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode, uint32_t *err);
 /* Host address of [la, la + size) for an access by general-regs-only C code; NULL: the reference has to do it. */
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global);

@@ -7,22 +7,26 @@
 #define GPRS    GPR(0), GPR(1), GPR(2), GPR(3), GPR(4), GPR(5), GPR(6), GPR(7), GPR(8), GPR(9), GPR(12), GPR(13), \
 		GPR(14), GPR(15)
 
+/* Flags by ADD and SAHF: POPF takes ten times as long. RDI, which leads to the context, comes last. */
 __attribute__((naked)) void bt_enter(struct bt *bt, uint32_t code)
 {
 	__asm__("push %%rbp; push %%rbx; push %%r12; push %%r13; push %%r14; push %%r15\n\t"
 		"mov %%rsp, %c[host_rsp](%%rdi)\n\t"
-		"mov %%esi, %%r10d\n\t"
-		"mov %c[state](%%rdi), %%r11\n\t"
-		"push %c[flags](%%rdi)\n\t"
-		"popf\n\t"
-		"mov %c[g0](%%r11), %%rax; mov %c[g1](%%r11), %%rcx; mov %c[g2](%%r11), %%rdx\n\t"
-		"mov %c[g3](%%r11), %%rbx; mov %c[g4](%%r11), %%rsp; mov %c[g5](%%r11), %%rbp\n\t"
-		"mov %c[g6](%%r11), %%rsi; mov %c[g7](%%r11), %%rdi; mov %c[g8](%%r11), %%r8\n\t"
-		"mov %c[g9](%%r11), %%r9; mov %c[g12](%%r11), %%r12; mov %c[g13](%%r11), %%r13\n\t"
-		"mov %c[g14](%%r11), %%r14; mov %c[g15](%%r11), %%r15\n\t"
-		"jmp *%%r10"
+		"mov %%esi, %%r11d\n\t"
+		"mov %c[state](%%rdi), %%r10\n\t"
+		"mov %c[flags](%%rdi), %%eax\n\t"
+		"mov %%eax, %%ecx; shr $11, %%ecx; and $1, %%ecx\n\t"
+		"mov %%al, %%ah; mov %%cl, %%al; add $0x7f, %%al; sahf\n\t"
+		"mov %c[g0](%%r10), %%rax; mov %c[g1](%%r10), %%rcx; mov %c[g2](%%r10), %%rdx\n\t"
+		"mov %c[g3](%%r10), %%rbx; mov %c[g4](%%r10), %%rsp; mov %c[g5](%%r10), %%rbp\n\t"
+		"mov %c[g6](%%r10), %%rsi; mov %c[g8](%%r10), %%r8\n\t"
+		"mov %c[g9](%%r10), %%r9; mov %c[g12](%%r10), %%r12; mov %c[g13](%%r10), %%r13\n\t"
+		"mov %c[g14](%%r10), %%r14; mov %c[g15](%%r10), %%r15\n\t"
+		"mov %c[entry_t0](%%rdi), %%r10\n\t"
+		"mov %c[rdi](%%rdi), %%rdi\n\t"
+		"jmp *%%r11"
 		:
-		: OFF(host_rsp), OFF(state), OFF(flags), GPRS);
+		: OFF(host_rsp), OFF(state), OFF(flags), OFF(entry_t0), OFF(rdi), GPRS);
 }
 
 /* T1 is the context; T0 and T1 were put away by the exit stub. */

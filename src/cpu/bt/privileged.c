@@ -19,6 +19,8 @@ static enum bt_system_op mov_op(const struct bt_insn *in)
 		return BT_OP_NONE;
 	if (is_gpr64(&in->op[1]) && to == ZYDIS_REGISTER_CR3)
 		return BT_OP_MOV_TO_CR3;
+	if (ZydisRegisterGetClass(to) == ZYDIS_REGCLASS_SEGMENT && to != ZYDIS_REGISTER_CS && to != ZYDIS_REGISTER_SS)
+		return BT_OP_MOV_TO_SREG;
 	if (is_gpr64(&in->op[0]) && (from == ZYDIS_REGISTER_CR0 || from == ZYDIS_REGISTER_CR2 ||
 				     from == ZYDIS_REGISTER_CR3 || from == ZYDIS_REGISTER_CR4))
 		return BT_OP_MOV_FROM_CR;
@@ -132,6 +134,10 @@ static void describe(struct bt_site *site, const struct bt_insn *in)
 	case BT_OP_MOV_FROM_SREG:
 		site->reg = (uint8_t)bt_gpr_number(in->op[0].reg.value);
 		site->size = (uint8_t)(in->op[1].reg.value - ZYDIS_REGISTER_ES);
+		break;
+	case BT_OP_MOV_TO_SREG:
+		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);
+		site->size = (uint8_t)(in->op[0].reg.value - ZYDIS_REGISTER_ES);
 		break;
 	case BT_OP_RDBASE:
 	case BT_OP_WRBASE:

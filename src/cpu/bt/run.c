@@ -131,8 +131,9 @@ static bool needs_reference(const struct vcpu *v)
 /* -- Looking up ------------------------------------------------------------------------------------------------ */
 
 /* Guest-physical address of the next instruction, if it is in RAM and may be fetched. *global: of a global page. */
-static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa, bool *global)
+static bool fetch_gpa(struct bt *bt, uint64_t la, uint64_t *gpa, bool *global)
 {
+	struct vcpu *v = bt->v;
 	enum mmu_mode mode = v->s.cpl == 3 ? MMU_USER : MMU_KERNEL;
 	struct tlb_entry *e = tlb_slot(v->tlb, mode, la);
 	struct mmu_translation tr;
@@ -144,8 +145,11 @@ static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa, bool *global)
 		*global = e->global;
 		return true;
 	}
-	if (!x86_canonical(&v->s, la) ||
-	    mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, ACCESS_FETCH, mode, &tr))
+	bt->fetch_fault = 0;
+	if (!x86_canonical(&v->s, la))
+		return false;
+	bt->fetch_fault = mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, ACCESS_FETCH, mode, &tr);
+	if (bt->fetch_fault)
 		return false;
 	page = space_page(v->mem, tr.gpa & PAGE_MASK, &readonly);
 	if (!page)
@@ -157,12 +161,12 @@ static bool fetch_gpa(struct vcpu *v, uint64_t la, uint64_t *gpa, bool *global)
 }
 
 /* The page that an instruction at la may reach into; *global becomes false if that is not global. */
-static uint64_t page_behind(struct vcpu *v, uint64_t la, bool *global)
+static uint64_t page_behind(struct bt *bt, uint64_t la, bool *global)
 {
 	uint64_t gpa;
 	bool too;
 
-	if (!fetch_gpa(v, (la & PAGE_MASK) + PAGE_SIZE, &gpa, &too))
+	if (!fetch_gpa(bt, (la & PAGE_MASK) + PAGE_SIZE, &gpa, &too))
 		return BT_UNMAPPED_PAGE;
 	*global = *global && too;
 	return gpa;
@@ -203,10 +207,10 @@ static struct bt_block *find_block(struct bt *bt)
 	uint64_t la = v->s.rip, gpa, gpa2 = BT_NO_PAGE;
 	bool global;
 
-	if (!fetch_gpa(v, la, &gpa, &global))
+	if (!fetch_gpa(bt, la, &gpa, &global))
 		return NULL;
 	if ((la & (PAGE_SIZE - 1)) + BT_MAX_INSN_LEN > PAGE_SIZE)
-		gpa2 = page_behind(v, la, &global);
+		gpa2 = page_behind(bt, la, &global);
 	b = bt_block_find(bt, la, gpa, gpa2, mode);
 	if (!b && !(b = make_block(bt, la, gpa, gpa2, mode)))
 		return NULL;
@@ -220,6 +224,7 @@ static void load_context(struct bt *bt)
 {
 	const struct x86_state *s = &bt->v->s;
 
+	bt->rdi = s->gpr[R_DI];
 	bt->r10 = s->gpr[T0];
 	bt->r11 = s->gpr[T1];
 	bt->seg_base[0] = s->seg[SEG_FS].base;
@@ -275,6 +280,35 @@ static uint64_t missed_address(const struct bt *bt, const struct bt_site *site)
 	return site->sub ? bt->exit_t0 + tag : bt->exit_t0 ^ tag;
 }
 
+/*
+ * RF only says that a code breakpoint does not trap again, and that the image of the next instruction's fault has it, which
+ * it has anyway. With no breakpoints and nothing pending it may as well be clear before that instruction as behind it.
+ */
+static void settle_rf(struct vcpu *v)
+{
+	const uint64_t rf = v->s.rflags & FL_RF;
+
+	v->s.rflags &= ~FL_RF;
+	if (rf && needs_reference(v))
+		v->s.rflags |= FL_RF;
+}
+
+/*
+ * Go on at RIP by way of the jump cache, as an indirect branch does; its own mode's, which may be another than before. Returns host
+ * code, or 0: by the loop.
+ */
+static uint32_t go_on(struct bt *bt)
+{
+	const struct x86_state *s = &bt->v->s;
+
+	settle_rf(bt->v);
+	if (needs_reference(bt->v) || !x86_canonical(s, s->rip))
+		return 0;
+	bt_tlb_catch_up(bt);
+	bt->entry_t0 = s->rip;
+	return (uint32_t)bt->jc[bt_mmu_mode(bt->v)][bt_jc_index(s->rip)];
+}
+
 /* Returns host code to go on at, as handle_exit() does. */
 static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
 {
@@ -290,7 +324,7 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 		settle_shadow(bt);
 		return 0;
 	case BT_MOVED:
-		return 0;
+		return go_on(bt);
 	default:
 		settle_shadow(bt);
 		*ex = step(bt, site->op == BT_OP_XSAVE || site->op == BT_OP_XRSTOR);
@@ -298,15 +332,44 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 	}
 }
 
-/* Two accesses of one instruction that take each other's place in the TLB would miss for ever. */
-static bool thrashes(struct bt *bt, const struct bt_site *site)
+/* Two accesses of one instruction that take each other's place in the TLB would miss for ever: A, B, A. */
+static bool thrashes(struct bt *bt, const struct bt_site *site, uint64_t la)
 {
-	bt->retries = bt->retried == site->retry ? bt->retries + 1 : 0;
+	bool again = bt->retried == site->retry && bt->missed[1] == la && bt->missed[0] != la;
+
 	bt->retried = site->retry;
-	if (bt->retries <= 2)
-		return false;
-	bt->retries = 0; /* or it walks through memory: the next page is filled again */
-	return true;
+	bt->missed[1] = bt->missed[0];
+	bt->missed[0] = la;
+	return again;
+}
+
+/* Misaligned, the access might raise something else first: vector state, and what has 16 bytes. */
+static bool only_page_faults(struct bt *bt, const struct bt_site *site)
+{
+	return site->size <= 8 && !bt_site_touches_fpu(bt->cache, site);
+}
+
+static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
+{
+	struct vcpu *v = bt->v;
+	enum bt_fill fill = BT_NOT_PLAIN;
+	uint64_t la = missed_address(bt, site);
+	uint32_t err;
+
+	if (!thrashes(bt, site, la))
+		fill = bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(v), &err);
+	if (fill == BT_FILLED) {
+		v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
+		return site->retry;
+	}
+	if (fill == BT_PAGE_FAULT && only_page_faults(bt, site) && bt_deliver_fault(bt, X86_PF, err)) {
+		v->s.cr2 = la;
+		v->stats.page_faults++;
+		bt->shadow_rip = BT_NO_SHADOW;
+		return go_on(bt);
+	}
+	*ex = step(bt, bt_site_touches_fpu(bt->cache, site));
+	return 0;
 }
 
 /* Within a page: a remapped page's old blocks do not lead to its new ones. */
@@ -334,13 +397,7 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 			bt_chain(bt, site, b);
 		return b->entry;
 	case SITE_TLB:
-		if (!thrashes(bt, site) &&
-		    bt_tlb_fill(bt, missed_address(bt, site), site->size, site->write, bt_mmu_mode(bt->v))) {
-			bt->v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
-			return site->retry;
-		}
-		*ex = step(bt, bt_site_touches_fpu(bt->cache, site));
-		return 0;
+		return do_miss(bt, site, ex);
 	case SITE_INDIRECT:
 		if (!x86_canonical(&bt->v->s, bt->v->s.rip)) {
 			bt_fpu_park(bt);
@@ -362,6 +419,20 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 	}
 }
 
+/* The page at RIP cannot be fetched: deliver that if it is a plain case. */
+static bool fetch_faults(struct bt *bt)
+{
+	struct vcpu *v = bt->v;
+	uint64_t la = v->s.rip;
+
+	if (!bt->fetch_fault || !bt_deliver_fault(bt, X86_PF, bt->fetch_fault & ~(uint32_t)MMU_FAULT))
+		return false;
+	v->s.cr2 = la;
+	v->stats.page_faults++;
+	bt->shadow_rip = BT_NO_SHADOW;
+	return true;
+}
+
 /* Run translated code from RIP on until there is something for the loop to look at. */
 static enum vcpu_exit run_blocks(struct bt *bt)
 {
@@ -373,7 +444,7 @@ static enum vcpu_exit run_blocks(struct bt *bt)
 		return EXIT_KICKED;
 	b = find_block(bt);
 	if (!b && atomic_load_explicit(&bt->in_code, memory_order_relaxed))
-		return step(bt, true);
+		return fetch_faults(bt) ? EXIT_KICKED : step(bt, true);
 	for (code = b ? b->entry : 0; code;)
 		code = handle_exit(bt, run_code(bt, code), &ex);
 	bt_leave(bt);

@@ -135,8 +135,7 @@ static enum bt_done do_sysret(struct bt *bt, const struct bt_site *site)
 	return BT_MOVED;
 }
 
-/* A present GDT descriptor whose accessed bit is set; 0: refuse. */
-static uint64_t read_descriptor(struct bt *bt, unsigned sel)
+uint64_t bt_read_descriptor(struct bt *bt, unsigned sel)
 {
 	const struct x86_state *s = &bt->v->s;
 	const uint64_t *p;
@@ -147,7 +146,7 @@ static uint64_t read_descriptor(struct bt *bt, unsigned sel)
 	return p && desc_present(*p) && !desc_is_system(*p) && (desc_type(*p) & SEG_ACCESSED) ? *p : 0;
 }
 
-static void load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d)
+void bt_load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d)
 {
 	uint32_t limit = (uint32_t)(d & 0xffff) | (uint32_t)((d >> 32) & 0xf0000);
 
@@ -177,7 +176,7 @@ static bool return_segments(struct bt *bt, unsigned cs, unsigned ss, uint64_t *c
 {
 	unsigned cpl = cs & 3;
 
-	*code = read_descriptor(bt, cs);
+	*code = bt_read_descriptor(bt, cs);
 	if (!desc_is_code(*code) || desc_is_conforming(*code) || !desc_is_64bit(*code) || desc_is_big(*code) ||
 	    desc_dpl(*code) != cpl || cpl < bt->v->s.cpl || SEL_RPL(ss) != cpl)
 		return false;
@@ -185,7 +184,7 @@ static bool return_segments(struct bt *bt, unsigned cs, unsigned ss, uint64_t *c
 		*stack = 0;
 		return cpl != 3;
 	}
-	*stack = read_descriptor(bt, ss);
+	*stack = bt_read_descriptor(bt, ss);
 	return *stack && desc_is_writable_data(*stack) && desc_dpl(*stack) == cpl;
 }
 
@@ -209,8 +208,8 @@ static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
 	if (s->cpl == 0)
 		mask |= FL_IOPL | FL_VIF | FL_VIP;
 	s->nmi_blocked = false;
-	load_descriptor(&s->seg[SEG_CS], cs, code);
-	load_descriptor(&s->seg[SEG_SS], ss, stack);
+	bt_load_descriptor(&s->seg[SEG_CS], cs, code);
+	bt_load_descriptor(&s->seg[SEG_SS], ss, stack);
 	if (!stack)
 		s->seg[SEG_SS].attr = (uint16_t)((cs & 3) << 5);
 	s->cpl = cs & 3;
@@ -264,6 +263,23 @@ static enum bt_done do_mov_from_cr(struct bt *bt, const struct bt_site *site)
 static enum bt_done do_mov_from_sreg(struct bt *bt, const struct bt_site *site)
 {
 	bt->v->s.gpr[site->reg] = bt->v->s.seg[site->size].sel;
+	return BT_NEXT;
+}
+
+static enum bt_done do_mov_to_sreg(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	unsigned sel = s->gpr[site->reg] & 0xffff;
+	uint64_t d;
+
+	if (sel_is_null((uint16_t)sel)) {
+		s->seg[site->size] = (struct x86_seg){ .sel = (uint16_t)sel };
+		return BT_NEXT;
+	}
+	d = bt_read_descriptor(bt, sel);
+	if (!desc_is_readable(d) || (!desc_is_conforming(d) && (SEL_RPL(sel) > desc_dpl(d) || s->cpl > desc_dpl(d))))
+		return BT_REFUSED;
+	bt_load_descriptor(&s->seg[site->size], sel, d);
 	return BT_NEXT;
 }
 

@@ -21,6 +21,7 @@
 	X(RDTSCP, do_rdtscp, "rdtscp")                                                                       \
 	X(MOV_FROM_CR, do_mov_from_cr, "mov from cr")     /* size: which, reg */                             \
 	X(MOV_FROM_SREG, do_mov_from_sreg, "mov from sreg") /* size: which, reg */                           \
+	X(MOV_TO_SREG, do_mov_to_sreg, "mov to sreg")     /* size: ES, DS, FS or GS; reg */                  \
 	X(RDBASE, do_base, "rd base")                     /* RDFSBASE and its kin. size: which segment, reg */ \
 	X(WRBASE, do_base, "wr base")                                                                        \
 	X(RDMSR, do_msr, "rdmsr")                                                                            \
@@ -66,6 +67,16 @@ enum bt_done bt_system(struct bt *bt, const struct bt_site *site);
 /* xstate.c; they change the FPU state, and what they refuse needs it in its canonical place. */
 enum bt_done bt_do_xsave(struct bt *bt, const struct bt_site *site);
 enum bt_done bt_do_xrstor(struct bt *bt, const struct bt_site *site);
+
+/* A present GDT descriptor of code or data whose accessed bit is set; 0: there is none, or it is not a plain case. */
+uint64_t bt_read_descriptor(struct bt *bt, unsigned sel);
+void bt_load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d);
+
+/*
+ * deliver.c: deliver a fault with an error code at RIP through the IDT. False: not a plain case, nothing has changed, the reference
+ * raises it.
+ */
+bool bt_deliver_fault(struct bt *bt, uint8_t vector, uint32_t err);
 
 const char *bt_system_name(enum bt_system_op op); /* for the statistics */
 

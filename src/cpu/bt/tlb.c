@@ -184,7 +184,7 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 		note_large(bt, la, tr->page_shift);
 }
 
-bool bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode)
+enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode, uint32_t *err)
 {
 	struct vcpu *v = bt->v;
 	struct mmu_translation tr;
@@ -192,26 +192,30 @@ bool bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu
 	uint8_t *page;
 
 	if (!x86_canonical(&v->s, la) || (la & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
-		return false;
+		return BT_NOT_PLAIN;
 	v->stats.tlb_misses++;
-	if (mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, write ? ACCESS_WRITE : ACCESS_READ, mode, &tr))
-		return false;
+	*err = mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, write ? ACCESS_WRITE : ACCESS_READ, mode, &tr);
+	if (*err) {
+		*err &= ~(uint32_t)MMU_FAULT;
+		return BT_PAGE_FAULT;
+	}
 	page = space_page(v->mem, tr.gpa & PAGE_MASK, &readonly);
 	if (!page || (write && (readonly || atomic_load(&v->ram->flags[tr.gpa >> PAGE_SHIFT]))))
-		return false;
+		return BT_NOT_PLAIN;
 	enter(bt, mode, la, &tr, page);
 	bt->tlb[mode].tag[write][(la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1)] = la & PAGE_MASK;
-	return true;
+	return BT_FILLED;
 }
 
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode)
 {
 	struct bt_tlb *tlb = &bt->tlb[mode];
 	unsigned i = (la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1), off = la & (PAGE_SIZE - 1);
+	uint32_t err;
 
 	if (off + size > PAGE_SIZE)
 		return NULL;
-	if (tlb->tag[write][i] != (la & PAGE_MASK) && !bt_tlb_fill(bt, la, size, write, mode))
+	if (tlb->tag[write][i] != (la & PAGE_MASK) && bt_tlb_fill(bt, la, size, write, mode, &err) != BT_FILLED)
 		return NULL;
 	return (void *)(uintptr_t)(tlb->host[i] + off);
 }

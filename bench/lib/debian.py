@@ -35,13 +35,13 @@ def packages():
     return [w for line in lines for w in line.split("#")[0].split()]
 
 
-def download(cache):
-    """All of the packages and what they depend on, as for an empty system; apt checks their signatures."""
+def download(cache, names):
+    """Packages by name and what they depend on, as for an empty system; apt checks their signatures."""
     (cache / "partial").mkdir(parents=True, exist_ok=True)
     (cache / "status").touch()
     command = ["apt-get", "-qq", "-y", "-o", f"Dir::State::status={cache / 'status'}", "-o", "Debug::NoLocking=1",
                "-o", "APT::Sandbox::User=root", "-o", "APT::Install-Recommends=false", "-o", f"Dir::Cache::archives={cache}",
-               "--download-only", "install", *packages()]
+               "--download-only", "install", *names]
     note(f"Debian's packages for the guest, in {cache}")
     for attempt in range(2):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
@@ -52,23 +52,27 @@ def download(cache):
     raise Failed("apt-get could not download: " + done.stderr.decode(errors="replace")[-300:])
 
 
-def unpack(debs, tree):
+def unpack(debs, tree, left_out=LEFT_OUT):
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     for deb in debs:
         subprocess.run(["dpkg-deb", "-x", str(deb), str(tree)], check=True)
-    for path in LEFT_OUT:
+    for path in left_out:
         if (tree / path).is_dir():
             shutil.rmtree(tree / path)
         elif (tree / path).exists():
             (tree / path).unlink()
     for path in ("proc", "dev", "tmp", "root"):
         (tree / path).mkdir(exist_ok=True)
+    (tree / "bin").mkdir(exist_ok=True)
     if not (tree / "bin/sh").exists():
         (tree / "bin/sh").symlink_to("dash")
     (tree / "etc/ld.so.conf").write_text("/lib/x86_64-linux-gnu\n/usr/lib/x86_64-linux-gnu\n")
     subprocess.run(["/sbin/ldconfig", "-r", str(tree)], check=True)
-    # As the packages' own scripts would do.
+
+
+def compile_python(tree):
+    """As the packages' own scripts would do."""
     done = subprocess.run([*in_root(tree), "/usr/bin/python3", "-m", "compileall", "-q", "/usr/lib/python3.11"],
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     if done.returncode:
@@ -82,9 +86,10 @@ def make_tree(build, programs):
     debs = sorted(p for p in cache.glob("*.deb") if not p.name.startswith(SKIPPED_PACKAGES))
     wanted = hashlib.sha256(" ".join(packages() + [d.name for d in debs]).encode()).hexdigest()
     if not debs or not stamp.exists() or stamp.read_text() != wanted:
-        debs = download(cache)
+        debs = download(cache, packages())
         note("unpacking them")
         unpack(debs, tree)
+        compile_python(tree)
         stamp.write_text(hashlib.sha256(" ".join(packages() + [d.name for d in debs]).encode()).hexdigest())
     shutil.rmtree(tree / "bench", ignore_errors=True)
     shutil.copytree(programs, tree / "bench")

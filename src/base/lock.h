@@ -10,8 +10,11 @@
 enum lock_rank {
 	RANK_VM = 10,      /* lifecycle of the VM */
 	RANK_DEVICE = 20,  /* a chip: serial port, PIT, PCI function ... */
+	RANK_VIRTIO = 22,  /* a virtio device's registers; a configuration cycle of PCI may reach them */
+	RANK_VIRTQ = 25,   /* one virtqueue */
 	RANK_SPACE = 30,   /* an address space's region list */
 	RANK_PCI_INTX = 35, /* levels of a PCI bus' interrupt pins */
+	RANK_MSIX = 37,    /* the MSI-X table of a function */
 	RANK_ROUTER = 38,  /* levels of shared interrupt inputs */
 	RANK_INTC = 40,    /* 8259 pair, IOAPIC, the interrupt router */
 	RANK_LAPIC = 50,   /* one local APIC */

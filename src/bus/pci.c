@@ -252,6 +252,8 @@ uint32_t pci_config_read(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned
 
 	if (!f)
 		return size_mask(size);
+	if (f->reading)
+		f->reading(f, off, size);
 	memcpy(&val, f->config + off, size);
 	if (off <= PCI_STATUS && off + size > PCI_STATUS && intx_asked(f))
 		val |= (uint32_t)STATUS_INTX << (8 * (PCI_STATUS - off));

@@ -57,6 +57,8 @@ struct pci_function {
 	bool intx_driven;          /* it is part of the wire's level; the bus' INTx lock */
 	/* The guest has written config[off .. off + size - 1]; with the bridge's lock held. NULL: nobody minds. */
 	void (*written)(struct pci_function *f, unsigned off, unsigned size);
+	/* The guest is about to read it: what is a window on something else is put there now. As above. */
+	void (*reading)(struct pci_function *f, unsigned off, unsigned size);
 	struct pci_bar bar[PCI_BARS];
 };
 

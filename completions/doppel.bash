@@ -4,7 +4,7 @@ _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run doctor help version"
-	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --no-reboot \
+	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --device --no-reboot \
 --debug-exit --stats --quiet --verbose --help"
 
 	COMPREPLY=()
@@ -31,6 +31,13 @@ _doppel()
 	--kernel | --initrd)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	--disk)
+		compopt -o filenames -o nospace
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	--device)
+		mapfile -t COMPREPLY < <(compgen -W "$(doppel run --device help 2>/dev/null | cut -d' ' -f1) help" -- "$cur")
 		;;
 	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;
 	--engine) mapfile -t COMPREPLY < <(compgen -W "auto interp bt help" -- "$cur") ;;

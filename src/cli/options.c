@@ -2,6 +2,7 @@
 /* The options of doppel run: one table for parsing and help. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "backend/chr/chr.h"
 #include "base/bits.h"
@@ -98,6 +99,35 @@ static int set_serial(void *opts, const char *arg, struct err *e)
 	return chr_check(arg, e);
 }
 
+static int set_disk(void *opts, const char *arg, struct err *e)
+{
+	return device_options_add(&((struct run_options *)opts)->devices, "disk", arg, e);
+}
+
+/* "help" lists the drivers, "DRIVER,help" its properties. */
+static int set_device(void *opts, const char *arg, struct err *e)
+{
+	const char *comma = strchr(arg, ',');
+	const struct device_driver *d = NULL;
+	struct strbuf sb = STRBUF_INIT;
+	char *name;
+
+	if (!strcmp(arg, "help")) {
+		device_drivers_print(&sb);
+		return answer(&sb);
+	}
+	if (comma && !strcmp(comma, ",help")) {
+		name = strndup(arg, (size_t)(comma - arg));
+		BUG_ON(!name);
+		d = device_driver_find(name);
+		free(name);
+	}
+	if (!d)
+		return device_options_add(&((struct run_options *)opts)->devices, "device", arg, e);
+	device_driver_print(d, &sb);
+	return answer(&sb);
+}
+
 #define FLAG_SETTER(field)                                                       \
 	static int set_##field(void *opts, const char *arg, struct err *e)       \
 	{                                                                        \
@@ -119,6 +149,8 @@ const struct cli_option run_option_table[] = {
 	{ "cpu", "MODEL", "model, +feature, -feature by commas [host]; 'help' lists", set_cpu },
 	{ "engine", "NAME", "how guest code is run [auto]; 'help' lists", set_engine },
 	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
+	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
+	{ "device", "NAME,...", "any device; 'help' and 'NAME,help' list them", set_device },
 	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },

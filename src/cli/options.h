@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include "cli/command.h"
+#include "cli/devices.h"
 #include "vm/config.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
@@ -21,6 +22,7 @@ struct run_options {
 	const struct engine_ops *engine;
 	const char *serial[PC_SERIAL_PORTS];
 	unsigned n_serial;                /* 0: COM1 is stdio */
+	struct device_options devices;
 	bool debug_exit, no_reboot, stats, quiet, verbose;
 };
 

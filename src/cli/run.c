@@ -205,6 +205,9 @@ static int start(struct run *r, struct err *e)
 		if (rc)
 			return rc;
 	}
+	rc = device_options_open(&r->o.devices, c, e);
+	if (rc)
+		return rc;
 	show_starting(r);
 	rc = vm_new(&r->vm, c, &info, e);
 	if (rc)
@@ -219,6 +222,8 @@ static int start(struct run *r, struct err *e)
 		chr_on_leave(c->serial[i], stopper_leave, &r->stopper);
 		rc = chr_begin(c->serial[i], e);
 	}
+	if (!rc)
+		rc = device_options_begin(&r->o.devices, e);
 	if (!rc && r->stdin_feed)
 		rc = guest_stdin_start(r->stdin_feed, e);
 	return rc ? rc : vm_start(r->vm, e);
@@ -299,6 +304,7 @@ static void take_down(struct run *r, int flush_ms)
 			chr_flush(r->cfg.serial[i], flush_ms);
 	guest_stdin_free(r->stdin_feed);
 	vm_free(r->vm);
+	device_options_release(&r->o.devices);
 	wipe_starting(r);
 	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
 		chr_free(r->cfg.serial[i]);

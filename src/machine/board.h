@@ -6,6 +6,7 @@
 #include "bus/device.h"
 #include "bus/pci.h"
 #include "irq/router.h"
+#include "machine/devices.h"
 #include "machine/pc.h"
 
 struct pc_chips {
@@ -29,6 +30,9 @@ struct pc_chips {
 	struct fw_cfg *fw_cfg;
 	struct ram_slot *rom; /* NULL: there is no firmware */
 };
+
+/* Tables of drivers besides that of devices.c; each ends with a NULL name. */
+extern const struct device_driver virtio_drivers[];
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);

@@ -55,7 +55,11 @@ static const struct device_driver drivers[] = {
 	  plug_debug_exit },
 	{ "isa-debugcon", "a port whose bytes come out on the host", DEVICE_BUS_ISA, DEVICE_NEEDS_CHR, debugcon_props,
 	  plug_debugcon },
+	{ 0 },
 };
+
+/* All tables; each ends with a NULL name. */
+static const struct device_driver *const tables[] = { drivers, virtio_drivers };
 
 /* Properties that every device of a bus has. */
 static const struct device_prop_spec pci_props[] = {
@@ -71,16 +75,18 @@ static const char *const bus_names[] = {
 
 const struct device_driver *device_driver_find(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
-		if (!strcmp(drivers[i].name, name))
-			return &drivers[i];
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		for (const struct device_driver *d = tables[i]; d->name; d++)
+			if (!strcmp(d->name, name))
+				return d;
 	return NULL;
 }
 
 void device_drivers_print(struct strbuf *out)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
-		strbuf_addf(out, "%-24s %-8s %s\n", drivers[i].name, bus_names[drivers[i].bus], drivers[i].help);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		for (const struct device_driver *d = tables[i]; d->name; d++)
+			strbuf_addf(out, "%-24s %-8s %s\n", d->name, bus_names[d->bus], d->help);
 }
 
 static void print_props(const struct device_prop_spec *p, struct strbuf *out)

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The devices that options of doppel run ask for: a table of the options, and the properties of their backends. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "backend/block/blk.h"
+#include "backend/chr/chr.h"
+#include "base/bits.h"
+#include "cli/devices.h"
+
+struct device_option_kind {
+	const char *name;        /* of the option */
+	const char *driver;      /* NULL: what comes first */
+	const char *first;       /* the device's property that comes first; NULL: the backend's business */
+	bool blk;                /* what comes first is a disk image */
+};
+
+static const struct device_option_kind kinds[] = {
+	{ "disk", "virtio-blk-pci", NULL, true },
+	{ "device", NULL, NULL, false },
+};
+
+/* -- Text -------------------------------------------------------------------------------------------- */
+
+/* Cut the part before the next single comma off *p, in place; doubled ones become one. */
+static char *cut(char **p)
+{
+	char *start = *p, *to = start, *from = start;
+
+	while (*from && !(from[0] == ',' && from[1] != ',')) {
+		from += *from == ',';
+		*to++ = *from++;
+	}
+	*p = *from ? from + 1 : NULL;
+	*to = 0;
+	return start;
+}
+
+static int parse(struct device_option *o, struct err *e)
+{
+	char *p = o->text;
+
+	o->first = cut(&p);
+	if (!*o->first)
+		return err_set(e, EINVAL, "--%s: what comes first is missing", o->kind->name);
+	while (p) {
+		char *part = cut(&p), *is = strchr(part, '=');
+
+		if (o->n_props == DEVICE_MAX_PROPS)
+			return err_set(e, E2BIG, "--%s %s: more than %d properties", o->kind->name, o->first, DEVICE_MAX_PROPS);
+		if (is == part || !*part)
+			return err_set(e, EINVAL, "--%s %s: a property without a name; write NAME=VALUE", o->kind->name, o->first);
+		if (is)
+			*is = 0;
+		o->prop[o->n_props++] = (struct device_prop){ part, is ? is + 1 : "on" };
+	}
+	return 0;
+}
+
+/* -- Disks --------------------------------------------------------------------------------------------- */
+
+static int choose(const char *name, const char *value, const char *const *names, unsigned n, unsigned *out, struct err *e)
+{
+	struct strbuf sb = STRBUF_INIT;
+
+	for (*out = 0; *out < n; (*out)++)
+		if (!strcasecmp(names[*out], value))
+			return 0;
+	for (unsigned i = 0; i < n; i++)
+		strbuf_addf(&sb, "%s%s", i ? ", " : "", names[i]);
+	err_set(e, EINVAL, "%s=%s: give one of %s", name, value, sb.buf);
+	strbuf_release(&sb);
+	return -EINVAL;
+}
+
+static int set_flag(bool *flag, const char *name, const char *value, struct err *e)
+{
+	static const char *const words[] = { "off", "on" };
+	unsigned n;
+	int rc = choose(name, value, words, ARRAY_SIZE(words), &n, e);
+
+	*flag = n;
+	return rc;
+}
+
+/* RATE or RATE/BURST, a second. */
+static int set_limit(struct blk_limit *l, const char *name, const char *value, struct err *e)
+{
+	const char *slash = strchr(value, '/');
+	char rate[32];
+	int rc;
+
+	*l = (struct blk_limit){ 0 };
+	if (slash) {
+		if ((size_t)(slash - value) >= sizeof(rate))
+			return err_set(e, EINVAL, "%s=%s: not a rate", name, value);
+		memcpy(rate, value, (size_t)(slash - value));
+		rate[slash - value] = 0;
+		rc = parse_size(slash + 1, &l->burst, e);
+		if (rc)
+			return rc;
+		value = rate;
+	}
+	return parse_size(value, &l->rate, e);
+}
+
+/* A property that is the disk's own: 1; one for somebody else: 0. */
+static int set_blk_prop(struct blk_options *b, const struct device_prop *p, struct err *e)
+{
+	static const char *const caches[] = { "writeback", "none", "writethrough", "unsafe" };
+	uint64_t size = 0;
+	unsigned n = 0;
+	int rc = 0;
+
+	if (!strcmp(p->name, "format")) {
+		b->format = p->value;
+	} else if (!strcmp(p->name, "readonly")) {
+		rc = set_flag(&b->readonly, p->name, p->value, e);
+	} else if (!strcmp(p->name, "ephemeral")) {
+		rc = set_flag(&b->ephemeral, p->name, p->value, e);
+	} else if (!strcmp(p->name, "discard")) {
+		rc = set_flag(&b->discard, p->name, p->value, e);
+	} else if (!strcmp(p->name, "cache")) {
+		rc = choose(p->name, p->value, caches, ARRAY_SIZE(caches), &n, e);
+		b->cache = (enum blk_cache)n;
+	} else if (!strcmp(p->name, "blocksize")) {
+		rc = parse_size(p->value, &size, e);
+		b->block_size = (uint32_t)MIN(size, UINT32_MAX);
+	} else if (!strcmp(p->name, "bps")) {
+		rc = set_limit(&b->bps, p->name, p->value, e);
+	} else if (!strcmp(p->name, "iops")) {
+		rc = set_limit(&b->iops, p->name, p->value, e);
+	} else if (!strcmp(p->name, "secret")) {
+		b->secret_file = p->value;
+	} else {
+		return 0;
+	}
+	return rc ? rc : 1;
+}
+
+/* All properties: a disk's into b, the others into d; either may be NULL, to check only. */
+static int sort_props(const struct device_option *o, struct blk_options *b, struct device_config *d, struct err *e)
+{
+	struct blk_options ignored;
+	int rc;
+
+	blk_options_init(&ignored);
+	for (unsigned i = 0; i < o->n_props; i++) {
+		const struct device_prop *p = &o->prop[i];
+
+		rc = o->kind->blk ? set_blk_prop(b ? b : &ignored, p, e) : 0;
+		if (rc < 0)
+			return err_prefix(e, rc, "--%s %s", o->kind->name, o->first);
+		if (rc || !d)
+			continue;
+		if (!o->kind->driver && !strcmp(p->name, "id"))
+			d->id = p->value;
+		else if (!o->kind->driver && !strcmp(p->name, "chardev"))
+			continue;
+		else if ((rc = device_prop_set(d, p->name, p->value, e)))
+			return rc;
+	}
+	return 0;
+}
+
+/* -- Options ------------------------------------------------------------------------------------------- */
+
+int device_options_add(struct device_options *o, const char *name, const char *arg, struct err *e)
+{
+	struct device_option *d = &o->option[o->n];
+	int rc;
+
+	if (o->n == VM_MAX_DEVICES)
+		return err_set(e, E2BIG, "--%s %s: more than %d devices; leave some out", name, arg, VM_MAX_DEVICES);
+	*d = (struct device_option){ .kind = kinds };
+	while (strcmp(d->kind->name, name))
+		d->kind++;
+	d->text = strdup(arg);
+	BUG_ON(!d->text);
+	o->n++;
+	rc = parse(d, e);
+	if (!rc && !d->kind->driver && !device_driver_find(d->first))
+		rc = err_set(e, EINVAL, "device '%s': there is none of that name; 'help' lists them", d->first);
+	return rc ? rc : sort_props(d, NULL, NULL, e);
+}
+
+static const char *find_prop(const struct device_option *o, const char *name)
+{
+	const char *value = NULL;
+
+	for (unsigned i = 0; i < o->n_props; i++)
+		if (!strcmp(o->prop[i].name, name))
+			value = o->prop[i].value;
+	return value;
+}
+
+static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
+{
+	const struct device_option_kind *k = o->kind;
+	struct device_config *d = vm_config_add_device(c, k->driver ? k->driver : o->first, e);
+	const char *chardev = k->driver ? NULL : find_prop(o, "chardev");
+	struct blk_options b;
+	int rc;
+
+	if (!d)
+		return -E2BIG;
+	blk_options_init(&b);
+	rc = sort_props(o, &b, d, e);
+	if (!rc && k->first)
+		rc = device_prop_set(d, k->first, o->first, e);
+	if (!rc && k->blk) {
+		b.file = o->first;
+		rc = blk_open(&o->blk, &b, e);
+		d->blk = o->blk;
+	}
+	if (!rc && chardev) {
+		rc = chr_open(&o->chr, chardev, e);
+		d->chr = o->chr;
+	}
+	return rc;
+}
+
+int device_options_open(struct device_options *o, struct vm_config *c, struct err *e)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < o->n && !rc; i++)
+		rc = open_one(&o->option[i], c, e);
+	return rc;
+}
+
+int device_options_begin(struct device_options *o, struct err *e)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < o->n && !rc; i++)
+		if (o->option[i].chr)
+			rc = chr_begin(o->option[i].chr, e);
+	return rc;
+}
+
+void device_options_release(struct device_options *o)
+{
+	for (unsigned i = 0; i < o->n; i++) {
+		blk_close(o->option[i].blk);
+		chr_free(o->option[i].chr);
+		free(o->option[i].text);
+	}
+	o->n = 0;
+}

@@ -71,6 +71,7 @@ struct vcpu_group {
 	struct clock *clock;
 	const struct cpuid_policy *cpuid;
 	struct pvclock_base pvclock; /* zeroed at start */
+	uint32_t code_size;    /* bytes for translated code; 0: TUNE_BT_CODE_SIZE */
 	void *engine_shared;   /* the engine's own: what its contexts of these vCPUs have in common */
 	/* Called on the vCPU's thread when it shuts down (triple fault) or fails. */
 	void (*on_exit)(void *opaque, struct vcpu *v, enum vcpu_exit why);

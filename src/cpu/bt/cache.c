@@ -13,12 +13,10 @@
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
 #define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 64u)
-#define MAX_BLOCKS     (TUNE_BT_CODE_SIZE / 256)
-#define MAX_MAP        (TUNE_BT_CODE_SIZE / 32)
 
 static unsigned hash_of(uint64_t key)
 {
-	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> 48) & (BT_HASH_SIZE - 1);
+	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> (64 - BT_HASH_BITS));
 }
 
 /* -- Memory ------------------------------------------------------------------------------------------------ */
@@ -27,15 +25,15 @@ static unsigned hash_of(uint64_t key)
  * Two views of one memfd: one to write, one to run, so that no mapping is writable and executable. The
  * one to run is below 2 GiB, so that code reaches its vCPU's slots by 32-bit displacements from RIP and GS.
  */
-static int map_code(struct bt_cache *c, struct err *e)
+static int map_code(struct bt_cache *c, uint32_t size, struct err *e)
 {
 	int fd = memfd_create("doppel-bt", MFD_CLOEXEC), rc = 0;
 
-	if (fd < 0 || ftruncate(fd, TUNE_BT_CODE_SIZE) < 0) {
+	if (fd < 0 || ftruncate(fd, size) < 0) {
 		rc = err_set(e, errno, "translator: no memory for code: %s", strerror(errno));
 		goto out;
 	}
-	c->code_size = TUNE_BT_CODE_SIZE;
+	c->code_size = size;
 	c->code_rw = mmap(NULL, c->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	c->code_rx = mmap(NULL, c->code_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_32BIT, fd, 0);
 	if (c->code_rw == MAP_FAILED || c->code_rx == MAP_FAILED)
@@ -71,8 +69,9 @@ static void cache_free(struct bt_cache *c)
 	free(c);
 }
 
-static struct bt_cache *cache_new(const struct cpuid_policy *p, struct err *e)
+static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 {
+	uint32_t size = g->code_size ? g->code_size : TUNE_BT_CODE_SIZE;
 	struct bt_cache *c = calloc(1, sizeof(*c));
 	int rc;
 
@@ -81,15 +80,18 @@ static struct bt_cache *cache_new(const struct cpuid_policy *p, struct err *e)
 		return NULL;
 	}
 	lock_init(&c->lock, RANK_CODE);
-	c->block = calloc(MAX_BLOCKS, sizeof(*c->block));
-	c->map = calloc(MAX_MAP, sizeof(*c->map));
+	/* Few blocks are smaller than 256 bytes, few instructions than 32. */
+	c->max_blocks = size / 256;
+	c->max_map = size / 32;
+	c->block = calloc(c->max_blocks, sizeof(*c->block));
+	c->map = calloc(c->max_map, sizeof(*c->map));
 	c->translation = calloc(1, sizeof(*c->translation));
 	if (!c->block || !c->map || !c->translation)
 		rc = err_set(e, ENOMEM, "translator: out of memory");
 	else
-		rc = map_code(c, e);
+		rc = map_code(c, size, e);
 	if (!rc)
-		rc = init_decoder(c, p, e);
+		rc = init_decoder(c, g->cpuid, e);
 	if (!rc)
 		return c;
 	cache_free(c);
@@ -101,7 +103,7 @@ int bt_cache_get(struct bt *bt, struct err *e)
 	struct vcpu_group *g = bt->v->group;
 	struct bt_cache *c = g->engine_shared;
 
-	bt->cache = c ? c : cache_new(bt->v->cpuid, e);
+	bt->cache = c ? c : cache_new(g, e);
 	if (!bt->cache)
 		return -ENOMEM;
 	if (!c)
@@ -194,8 +196,8 @@ void bt_cache_flush(struct bt *bt)
 
 bool bt_cache_has_room(const struct bt_cache *c)
 {
-	return c->code_used + BLOCK_MAX_CODE <= c->code_size && c->n_blocks + 2 < MAX_BLOCKS &&
-	       c->n_map + BT_MAX_INSNS <= MAX_MAP;
+	return c->code_used + BLOCK_MAX_CODE <= c->code_size && c->n_blocks + 2 < c->max_blocks &&
+	       c->n_map + BT_MAX_INSNS <= c->max_map;
 }
 
 /* Counted when it is published: bt_block_at() may look on at any time. */

@@ -51,7 +51,8 @@ struct bt_map {
 #define BT_UNMAPPED_PAGE (UINT64_MAX - 1) /* gpa2: it cannot be fetched; the reference raises the fault */
 #define BT_MAX_INSN_LEN  15
 
-#define BT_HASH_SIZE 65536
+#define BT_HASH_BITS 18
+#define BT_HASH_SIZE (1u << BT_HASH_BITS)
 
 struct translation;
 
@@ -61,7 +62,7 @@ struct bt_cache {
 	_Atomic bool stop;         /* a flush waits for everybody to be outside */
 	_Atomic uint32_t generation;
 	uint8_t *code_rw, *code_rx;
-	uint32_t code_size;
+	uint32_t code_size, max_blocks, max_map;
 	uint32_t code_used, code_base_used; /* the first bytes are the common stubs; lock */
 	uint32_t exit_stub, miss_stub;
 	struct bt_block *block;    /* pool, in the order of addresses */

@@ -168,6 +168,7 @@ struct bt {
 	_Atomic bool in_code;    /* runs code of the cache or holds on to something in it: see cache.h */
 	_Atomic bool drop_writes; /* a page has become code: forget write tags */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
+	uint64_t translation_ticks;      /* of the TSC, spent in bt_translate() */
 	uint64_t exits[SITE_KINDS];      /* from translated code, by kind of site */
 	uint64_t system_ops[64];         /* SITE_SYSTEM by enum bt_system_op */
 	uint64_t fallbacks[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* what the reference did, by mnemonic; 0: events and faults */

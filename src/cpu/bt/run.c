@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "cpu/bt/cache.h"
 #include "cpu/bt/system.h"
 #include "cpu/interp/interp.h"
@@ -180,6 +181,7 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 {
 	struct bt_cache *c = bt->cache;
 	struct bt_block *b;
+	uint64_t start;
 	bool inside;
 
 	bt_leave(bt);
@@ -189,7 +191,9 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 	if (!b) {
 		if (!bt_cache_has_room(c))
 			bt_cache_flush(bt);
+		start = host_tsc();
 		b = bt_translate(bt, la, gpa, gpa2, mode);
+		bt->translation_ticks += host_tsc() - start;
 		bt->v->stats.bt_translations++;
 		bt->v->stats.bt_translated_insns += b->insns;
 	}

@@ -25,7 +25,7 @@
  *
  * In both the slow path finds T1 to be the index still, and so the address from T0 (SITE_TLB).
  */
-#include "cpu/bt/insn.h"
+#include "cpu/bt/legacy.h"
 
 /* -- Stubs --------------------------------------------------------------------------------------------- */
 
@@ -81,6 +81,10 @@ void bt_emit_address(struct translation *t, const struct bt_insn *in)
 	int32_t disp = (int32_t)m->disp.value;
 	bool seg = m->segment == ZYDIS_REGISTER_FS || m->segment == ZYDIS_REGISTER_GS;
 
+	if (t->mode.legacy.on) {
+		bt_emit_legacy_address(t, in);
+		return;
+	}
 	if (in->i.raw.disp.size == 64) {
 		mov_imm(&t->a, T0, (uint64_t)m->disp.value);
 	} else if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP) {
@@ -230,7 +234,7 @@ static void emit_immediates(struct assembler *a, const struct bt_insn *in)
 		from = in->i.raw.sib.offset + 1u;
 	if (in->i.raw.disp.size)
 		from = in->i.raw.disp.offset + in->i.raw.disp.size / 8u;
-	put_bytes(a, in->bytes + from, in->i.length - from);
+	put_bytes(a, in->bytes + from, in->n_bytes - from);
 }
 
 static void *home(struct bt *bt, unsigned k)
@@ -298,7 +302,7 @@ void bt_emit_copy(struct translation *t, const struct bt_insn *in)
 	for (unsigned k = 0; k < 2; k++)
 		if (in->uses[k] || address[k])
 			load_slot(&t->a, k ? T1 : T0, home(t->bt, k));
-	put_bytes(&t->a, in->bytes, in->i.length);
+	put_bytes(&t->a, in->bytes, in->n_bytes);
 	for (unsigned k = 0; k < 2; k++)
 		if (in->defs[k])
 			store_slot(&t->a, home(t->bt, k), k ? T1 : T0);

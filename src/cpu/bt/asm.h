@@ -84,6 +84,14 @@ static inline void cmp_slot(struct assembler *a, const void *slot, int8_t imm) /
 	put8(a, (uint8_t)imm);
 }
 
+static inline void cmp_reg_slot(struct assembler *a, unsigned reg, const void *slot) /* cmp reg, [slot] */
+{
+	put8(a, ASM_GS);
+	rex(a, 1, reg, 0, 0);
+	put8(a, 0x3b);
+	modrm_of_slot(a, reg, slot, 0);
+}
+
 static inline void load_slot(struct assembler *a, unsigned reg, const void *slot) /* mov reg, [slot] */
 {
 	put8(a, ASM_GS);

@@ -81,6 +81,15 @@ struct bt_site {
 
 /* What besides its address decides a translation. */
 enum bt_fpu_level { FPU_NONE, FPU_SSE, FPU_AVX, FPU_AVX512 };
+struct bt_legacy { /* outside of 64-bit mode: legacy.h */
+	uint32_t cs_base, cs_limit;
+	uint8_t on;         /* not 64-bit mode */
+	uint8_t code32, stack32; /* else 16 bits */
+	uint8_t real;       /* real or virtual-8086 mode */
+	uint8_t flat;       /* bit n: segment n has base 0, limit 4 GiB - 1 and all rights that are asked for */
+	uint8_t zero[3];
+};
+
 struct bt_mode {
 	uint8_t mmu;        /* enum mmu_mode: privilege, and SMAP's state; which TLB and jump cache */
 	uint8_t fpu;        /* enum bt_fpu_level: what may run without a check */
@@ -88,7 +97,23 @@ struct bt_mode {
 	uint8_t ring0;      /* privileged instructions need no check */
 	uint8_t la57;       /* which branch targets are canonical */
 	uint8_t fsgsbase;   /* RDFSBASE and its kin are there, and addresses have 48 bits */
+	uint8_t zero[2];
+	struct bt_legacy legacy;
 };
+
+/* A segment as translated code outside of 64-bit mode checks it. */
+struct bt_segment {
+	uint64_t base;
+	int64_t limit[2]; /* for a read, and for a write; -1: none is allowed, or the reference has to look */
+};
+
+/* The jump caches: those of 64-bit mode, and those of the others. */
+#define BT_JC_SETS (2 * MMU_MODES)
+
+static inline unsigned bt_jc_set_of(const struct bt_mode *m)
+{
+	return m->mmu + (m->legacy.on ? MMU_MODES : 0u);
+}
 
 static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
 {
@@ -100,7 +125,7 @@ struct bt_cache;
 
 /* The places of a table that are not empty, mode << 16 | index: a flush costs what was used. */
 struct bt_journal {
-	uint32_t item[MMU_MODES * 65536];
+	uint32_t item[BT_JC_SETS * 65536];
 	unsigned n;
 };
 
@@ -121,6 +146,7 @@ struct bt {
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
 	uint32_t branch;         /* host code of the indirect branch on its way */
 	uint64_t seg_base[2];    /* FS, GS */
+	struct bt_segment segment[SEG_COUNT]; /* outside of 64-bit mode */
 	uint64_t page_bits;      /* ~0xfff, for PEXT */
 	uint64_t arith_bits, other_bits; /* of RFLAGS, for PEXT and PDEP: FL_ARITH, and the rest */
 	uint64_t if_bit, no_if_bit;      /* FL_IF, ~FL_IF */
@@ -137,7 +163,7 @@ struct bt {
 	uint16_t host_fcw;
 	uint8_t use_xsaveopt;
 	_Alignas(64) uint8_t fpu[4096]; /* XSAVE image, standard format */
-	uint64_t jc[MMU_MODES][BT_JC_ENTRIES];
+	uint64_t jc[BT_JC_SETS][BT_JC_ENTRIES];
 	struct bt_tlb tlb[MMU_MODES];
 
 	struct bt_site fault_site; /* of a fault of the host in translated code */
@@ -152,7 +178,8 @@ struct bt {
 	uint32_t generation;     /* of the cache that the jump caches lead into; own thread only */
 	struct bt_journal tlb_journal, jc_journal;
 	struct bt_mode jc_mode[MMU_MODES]; /* of the blocks that the jump caches lead to */
-	uint8_t jc_state[MMU_MODES][BT_JC_ENTRIES]; /* enum bt_slot_state */
+	struct bt_legacy jc_legacy[2]; /* the same, kernel and user; but for cs_base, which the blocks verify */
+	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
 	uint64_t jc_pages[BT_JC_ENTRIES / 64]; /* bit (page & 0xffff): the jump caches may know code there */
 	uint64_t large[16];      /* filter of large pages in the TLB, as in mmu/tlb.c */
 	uint64_t all_seen, nonglobal_seen, pages_seen; /* of v->tlb->log, and CR3, when our tables were last right */

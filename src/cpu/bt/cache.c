@@ -46,9 +46,21 @@ out:
 
 static int init_decoder(struct bt_cache *c, const struct cpuid_policy *p, struct err *e)
 {
-	if (!ZYAN_SUCCESS(ZydisDecoderInit(&c->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
-		return err_set(e, EINVAL, "translator: libzydis refuses 64-bit mode");
-	isa_configure_decoder(p, &c->decoder);
+	static const struct {
+		ZydisMachineMode mode;
+		ZydisStackWidth stack;
+	} sizes[BT_CODE_SIZES] = {
+		[CODE_64] = { ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64 },
+		[CODE_32] = { ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32 },
+		[CODE_16] = { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16 },
+	};
+
+	for (unsigned n = 0; n < BT_CODE_SIZES; n++) {
+		if (!ZYAN_SUCCESS(ZydisDecoderInit(&c->decoder[n], sizes[n].mode, sizes[n].stack)))
+			return err_set(e, EINVAL, "translator: libzydis refuses machine mode %u: install libzydis 4.0",
+				       (unsigned)sizes[n].mode);
+		isa_configure_decoder(p, &c->decoder[n]);
+	}
 	return 0;
 }
 

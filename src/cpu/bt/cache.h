@@ -56,6 +56,13 @@ struct bt_map {
 
 struct translation;
 
+enum bt_code_size { CODE_64, CODE_32, CODE_16, BT_CODE_SIZES };
+
+static inline enum bt_code_size bt_code_size(const struct bt_mode *m)
+{
+	return !m->legacy.on ? CODE_64 : m->legacy.code32 ? CODE_32 : CODE_16;
+}
+
 struct bt_cache {
 	struct lock lock;          /* RANK_CODE */
 	unsigned users;            /* contexts; while no vCPU runs */
@@ -71,7 +78,7 @@ struct bt_cache {
 	unsigned n_map;            /* lock */
 	struct bt_block *_Atomic hash[BT_HASH_SIZE];
 	struct bt_block *page[BT_HASH_SIZE]; /* lock */
-	ZydisDecoder decoder;
+	ZydisDecoder decoder[BT_CODE_SIZES];
 	struct translation *translation; /* the passes' working memory; lock */
 };
 

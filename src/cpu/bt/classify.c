@@ -278,10 +278,12 @@ static bool stolen_elsewhere(const struct bt_insn *in)
 
 static enum bt_class with_memory(const struct bt_insn *in)
 {
+	bool narrow = in->i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 && in->i.address_width == 32;
+
 	if (!in->mem)
 		return BT_COPY;
 	/* (67 with SIB: Zydis 4.0 sees bases that are not there.) */
-	if (stolen_elsewhere(in) || (in->i.address_width == 32 && in->i.raw.sib.offset) || in->mem->size < 8 || in->mem->size > 512 ||
+	if (stolen_elsewhere(in) || (narrow && in->i.raw.sib.offset) || in->mem->size < 8 || in->mem->size > 512 ||
 	    in->mem->mem.type == ZYDIS_MEMOP_TYPE_VSIB || in->mem->mem.type == ZYDIS_MEMOP_TYPE_MIB)
 		return in->fpu ? BT_INTERP_FPU : BT_INTERP;
 	return BT_MEMORY;
@@ -369,6 +371,7 @@ bool bt_ends_block(const struct bt_insn *in)
 	case BT_RET:
 	case BT_SYSTEM_END:
 	case BT_INLINE_END:
+	case BT_LEGACY_END:
 	case BT_INTERP:
 	case BT_INTERP_FPU:
 		return true;

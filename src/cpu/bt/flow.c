@@ -8,7 +8,7 @@
  * T0 holds the target: through the jump cache; the block there verifies that it is meant. Which branch it was is noted
  * for bt_undo_branch().
  */
-static void emit_dispatch(struct translation *t, uint32_t start)
+void bt_emit_dispatch(struct translation *t, uint32_t start)
 {
 	static const uint8_t rorx_t1_t0[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x10 }; /* rorx r11, r10, 16 */
 	static const uint8_t movzx_t1_t1w[] = { 0x45, 0x0f, 0xb7, 0xdb };           /* movzx r11d, r11w */
@@ -18,7 +18,7 @@ static void emit_dispatch(struct translation *t, uint32_t start)
 	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
 	lea_full(&t->a, 1, T1, T1, T0, 0, 0);
 	put_bytes(&t->a, movzx_t1_t1w, sizeof(movzx_t1_t1w));
-	op_table(&t->a, 0xff, 0, 4, t->bt->jc[t->mode.mmu], T1); /* jmp [jc + T1 * 8] */
+	op_table(&t->a, 0xff, 0, 4, t->bt->jc[bt_jc_set_of(&t->mode)], T1); /* jmp [jc + T1 * 8] */
 }
 
 /* The rel32 at disp leads to `target`, in the same page: a stub first, chained when the block is known. */
@@ -48,31 +48,40 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 		return;
 	}
 	mov_imm(&t->a, T0, target);
-	op_slot(&t->a, 0xff, 4, &t->bt->jc[t->mode.mmu][bt_jc_index(target)]); /* jmp [slot] */
+	op_slot(&t->a, 0xff, 4, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]); /* jmp [slot] */
 }
 
-/* The taken way stands behind the jump over it; a Jcc within the page jumps straight to its chain. */
+/* The taken way stands behind the jump over it; within the page the Jcc jumps straight to its chain. */
+void bt_emit_jcc_to(struct translation *t, unsigned cc, uint64_t target)
+{
+	uint8_t *over;
+
+	if (same_page(t, target)) {
+		pad_before_jump(&t->a, 2);
+		add_chain(t, jcc_forward(&t->a, cc), target);
+		return;
+	}
+	over = jcc_forward(&t->a, cc ^ 1);
+	bt_emit_goto(t, target);
+	jump_here(&t->a, over);
+}
+
 void bt_emit_jcc(struct translation *t, const struct bt_insn *in)
 {
 	uint64_t target = bt_branch_target(in);
-	uint8_t *over;
 	unsigned op = in->i.opcode;
+	uint8_t *over;
 
 	if ((op & 0xf0) == 0x70 || (op & 0xf0) == 0x80) {
-		if (same_page(t, target)) {
-			pad_before_jump(&t->a, 2);
-			add_chain(t, jcc_forward(&t->a, op & 0xf), target);
-			return;
-		}
-		over = jcc_forward(&t->a, (op & 0xf) ^ 1);
-	} else {
-		/* JRCXZ and LOOPcc have short displacements only: taken, they skip the jump over. */
-		if (in->i.address_width == 32)
-			put8(&t->a, 0x67);
-		put8(&t->a, op);
-		put8(&t->a, 5);
-		over = jmp_forward(&t->a);
+		bt_emit_jcc_to(t, op & 0xf, target);
+		return;
 	}
+	/* JRCXZ and LOOPcc have short displacements only: taken, they skip the jump over. */
+	if (in->i.address_width == 32)
+		put8(&t->a, 0x67);
+	put8(&t->a, op);
+	put8(&t->a, 5);
+	over = jmp_forward(&t->a);
 	bt_emit_goto(t, target);
 	jump_here(&t->a, over);
 }
@@ -209,7 +218,7 @@ void bt_emit_indirect(struct translation *t, const struct bt_insn *in)
 		emit_move_rsp(t, -8);
 		load_slot(&t->a, T0, &t->bt->tmp);
 	}
-	emit_dispatch(t, retry);
+	bt_emit_dispatch(t, retry);
 }
 
 void bt_emit_ret(struct translation *t, const struct bt_insn *in)
@@ -219,7 +228,7 @@ void bt_emit_ret(struct translation *t, const struct bt_insn *in)
 	emit_stack_check(t, in, 0, false, start);
 	op_base_index(&t->a, 0x8b, T0, T0, T1);
 	emit_move_rsp(t, bt_branch_rsp(in));
-	emit_dispatch(t, start);
+	bt_emit_dispatch(t, start);
 }
 
 /* -- Going nowhere ------------------------------------------------------------------------------------------- */

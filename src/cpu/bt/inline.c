@@ -6,7 +6,7 @@
  * emitted here changes those, but where they are dead: bits are cleared by PEXT and PDEP. What is not a plain
  * case leaves by the exit that system.c serves.
  */
-#include "cpu/bt/insn.h"
+#include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 
 #define STATE(field) offsetof(struct x86_state, field)
@@ -79,7 +79,7 @@ static void emit_sti(struct translation *t, const struct bt_insn *in)
 	load_disp(a, T0, T1, STATE(rflags));
 	lea_disp(a, T0, T0, FL_IF);
 	store_disp(a, T1, STATE(rflags), T0);
-	mov_imm(a, T0, bt_next_rip(in));
+	mov_imm(a, T0, bt_guest_rip(t, bt_next_rip(in)));
 	store_slot(a, &t->bt->shadow_rip, T0);
 	s->site.retry = a->pc;
 }
@@ -235,7 +235,7 @@ static void emit_write_base(struct translation *t, const struct bt_insn *in)
 /* The host's counter is the guest's; what names the CPU is not. */
 static void emit_rdtscp(struct translation *t, const struct bt_insn *in)
 {
-	put_bytes(&t->a, in->bytes, in->i.length);
+	put_bytes(&t->a, in->bytes, in->n_bytes);
 	load_vcpu(t);
 	op_disp(&t->a, 0x8b, 0, R_CX, T1, (int32_t)STATE(msr.tsc_aux));
 }
@@ -272,7 +272,7 @@ static void emit_bit(struct translation *t, const struct bt_insn *in)
 	mov_imm(a, R_CX, wide ? 6 : 5);
 	put_bytes(a, sarx_r11_r11_rcx, sizeof(sarx_r11_r11_rcx));
 	load_slot(a, R_CX, &t->bt->rcx);
-	lea_full(a, 1, T0, T0, T1, wide ? 3 : 2, 0);
+	lea_full(a, !t->mode.legacy.on, T0, T0, T1, wide ? 3 : 2, 0);
 	bt_emit_check(t, in, wide ? 8 : 4, in->i.mnemonic != ZYDIS_MNEMONIC_BT, retry);
 	lea_full(a, 1, T0, T0, T1, 0, 0);
 	emit_bit_offset(t, in, wide);

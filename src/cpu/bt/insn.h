@@ -22,7 +22,11 @@ enum bt_class {
 	BT_SYSTEM_END, /* the same, and ends the block */
 	BT_INLINE,     /* a system instruction done by a piece of code: inline.c */
 	BT_INLINE_END, /* the same, and ends the block */
+	BT_LEGACY,     /* outside of 64-bit mode what differs there: legacy.h */
+	BT_LEGACY_JCC, /* the same: Jcc, JCXZ, LOOPcc */
+	BT_LEGACY_END, /* the same, and ends the block */
 	BT_INTERP, BT_INTERP_FPU,  /* the reference engine's: ends the block */
+	BT_CLASSES
 };
 
 struct bt_insn {
@@ -30,11 +34,13 @@ struct bt_insn {
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	const ZydisDecodedOperand *mem; /* the explicit memory operand, or NULL */
 	uint64_t rip;                   /* linear address */
-	uint8_t bytes[16];
+	uint8_t bytes[16];              /* outside of 64-bit mode rewritten to mean the same there: legacy.h */
+	uint8_t n_bytes;
 	uint8_t cls;
 	bool fpu;         /* touches x87, MMX, vector or mask state */
 	bool writes_mem;
 	uint8_t uses[2], defs[2];       /* r10, r11 as data operands: read (or partly written), written */
+	uint64_t target;  /* outside of 64-bit mode, of a direct branch; 0: unknown */
 	bool flags_live;  /* arithmetic flags before it matter: read by it, or by what follows before being set */
 };
 
@@ -47,7 +53,7 @@ struct bt_stub {
 	struct bt_site site;
 };
 
-#define BT_MAX_STUBS (BT_MAX_INSNS * 3 + 8)
+#define BT_MAX_STUBS (BT_MAX_INSNS * 5 + 8)
 
 /* What was found of the flags at an address: loops and joins are asked about again and again. */
 #define BT_PEEK_MEMOS 8192
@@ -115,6 +121,9 @@ void bt_emit_call(struct translation *t, const struct bt_insn *in);
 void bt_emit_indirect(struct translation *t, const struct bt_insn *in); /* jmp and call r/m */
 void bt_emit_ret(struct translation *t, const struct bt_insn *in);
 void bt_emit_goto(struct translation *t, uint64_t target);              /* go on at a known address */
+void bt_emit_jcc_to(struct translation *t, unsigned cc, uint64_t target);
+/* T0 holds the target, all is done: go there. start: of the branch's code. */
+void bt_emit_dispatch(struct translation *t, uint32_t start);
 
 static inline uint64_t bt_next_rip(const struct bt_insn *in)
 {

@@ -70,12 +70,22 @@ static bool is_plain(const ZydisDecodedInstruction *i)
 
 static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth);
 
+/* Of the operand of a branch that no prefix has narrowed. */
+static unsigned full_width(const ZydisDecodedInstruction *i)
+{
+	switch (i->machine_mode) {
+	case ZYDIS_MACHINE_MODE_LONG_64: return 64;
+	case ZYDIS_MACHINE_MODE_LEGACY_32: return 32;
+	default: return 16;
+	}
+}
+
 /* At a branch whose target is known; `behind` if it may also not be taken. */
 static uint32_t live_at_branch(const struct bt_peek *p, const ZydisDecodedInstruction *i, uint64_t next, bool behind, unsigned depth)
 {
 	uint32_t live;
 
-	if (!depth || !i->raw.imm[0].is_relative || i->operand_width != 64)
+	if (!depth || !i->raw.imm[0].is_relative || i->operand_width != full_width(i))
 		return ARITH;
 	live = live_at(p, next + (uint64_t)i->raw.imm[0].value.s, depth - 1);
 	if (behind && live != ARITH)
@@ -139,6 +149,9 @@ static uint32_t live_behind(const struct bt_insn *in, const struct bt_peek *p)
 	case BT_CALL:
 	case BT_JCC:
 		return bt_flags_live_at(p, bt_branch_target(in));
+	case BT_LEGACY_JCC:
+	case BT_LEGACY_END:
+		return in->target ? bt_flags_live_at(p, in->target) : ARITH;
 	default:
 		return ARITH; /* where it goes, or what the reference does, is not looked into */
 	}
@@ -149,7 +162,7 @@ void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p)
 	uint32_t live = n && !bt_ends_block(&in[n - 1]) ? bt_flags_live_at(p, bt_next_rip(&in[n - 1])) : ARITH;
 
 	while (n--) {
-		if (in[n].cls == BT_JCC)
+		if (in[n].cls == BT_JCC || in[n].cls == BT_LEGACY_JCC)
 			live = before(&in[n].i, live | live_behind(&in[n], p));
 		else if (in[n].cls == BT_SYSTEM || bt_ends_block(&in[n]))
 			live = live_behind(&in[n], p);

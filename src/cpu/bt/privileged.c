@@ -34,7 +34,9 @@ static enum bt_system_op mov_op(const struct bt_insn *in)
 /* With a register offset, 32 or 64 bits wide; LOCK changes nothing for a helper that is atomic anyway. */
 static enum bt_system_op bit_op(const struct bt_insn *in, enum bt_system_op op)
 {
-	return in->mem && in->i.address_width == 64 && in->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	unsigned wide = in->i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? 64 : 32;
+
+	return in->mem && in->i.address_width == wide && in->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 			       in->op[1].size >= 32
 		       ? op
 		       : BT_OP_NONE;
@@ -79,13 +81,35 @@ static enum bt_system_op xsave_op(const struct bt_insn *in)
 	}
 }
 
+/* Outside of 64-bit mode. */
+static enum bt_system_op legacy_op(const struct bt_insn *in)
+{
+	switch (in->i.mnemonic) {
+	case ZYDIS_MNEMONIC_CLI: return BT_OP_CLI;
+	case ZYDIS_MNEMONIC_STI: return BT_OP_STI;
+	case ZYDIS_MNEMONIC_CLAC: return BT_OP_CLAC;
+	case ZYDIS_MNEMONIC_STAC: return BT_OP_STAC;
+	case ZYDIS_MNEMONIC_RDTSC: return BT_OP_RDTSC;
+	case ZYDIS_MNEMONIC_RDTSCP: return BT_OP_RDTSCP;
+	case ZYDIS_MNEMONIC_RDMSR: return BT_OP_RDMSR;
+	case ZYDIS_MNEMONIC_WRMSR: return BT_OP_WRMSR;
+	case ZYDIS_MNEMONIC_INVLPG: return in->mem ? BT_OP_INVLPG : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_BT: return bit_op(in, BT_OP_BT);
+	case ZYDIS_MNEMONIC_BTS: return bit_op(in, BT_OP_BTS);
+	case ZYDIS_MNEMONIC_BTR: return bit_op(in, BT_OP_BTR);
+	case ZYDIS_MNEMONIC_BTC: return bit_op(in, BT_OP_BTC);
+	default: return BT_OP_NONE;
+	}
+}
+
 enum bt_system_op bt_system_op(const struct bt_insn *in)
 {
 	bool wide = in->i.operand_width == 64;
 
+	if (in->i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64)
+		return legacy_op(in);
 	if (xsave_kind(in->i.mnemonic) >= 0)
 		return xsave_op(in);
-
 	switch (in->i.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI: return BT_OP_CLI;
 	case ZYDIS_MNEMONIC_STI: return BT_OP_STI;

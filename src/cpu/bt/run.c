@@ -3,7 +3,7 @@
  * The translator's run loop: find or make the block at RIP, run until an exit, do what the exit asks.
  *
  * Whatever translated code cannot do is done by interp_step(): events at instruction boundaries, system
- * instructions, device memory, page faults, and all modes but 64-bit mode. Each way out of translated code leaves the
+ * instructions, device memory and page faults. Each way out of translated code leaves the
  * complete state of an instruction boundary behind, so the two take turns freely.
  */
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
-#include "cpu/bt/cache.h"
+#include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 #include "cpu/interp/interp.h"
 #include "mmu/walk.h"
@@ -75,6 +75,23 @@ static void settle_modes(struct bt *bt)
 		bt_jc_clear(bt);
 }
 
+/* The same for what lies behind the jump caches outside of 64-bit mode. Before a block is looked for. */
+static struct bt_mode current_mode(struct bt *bt)
+{
+	struct bt_mode m = mode_at(bt->v, bt_mmu_mode(bt->v));
+	struct bt_legacy known;
+
+	if (x86_64bit(&bt->v->s))
+		return m;
+	m.legacy = known = bt_legacy_mode(bt->v);
+	known.cs_base = 0;
+	if (__builtin_memcmp(&known, &bt->jc_legacy[m.mmu == MMU_USER], sizeof(known))) {
+		bt_jc_clear(bt);
+		bt->jc_legacy[m.mmu == MMU_USER] = known;
+	}
+	return m;
+}
+
 /* -- Stepping by the reference engine ------------------------------------------------------------------- */
 
 static void fpu_to_state(struct bt *bt)
@@ -124,7 +141,7 @@ static bool needs_reference(const struct vcpu *v)
 		work &= ~(uint32_t)WORK_INTR;
 	if (s->nmi_blocked)
 		work &= ~(uint32_t)WORK_NMI;
-	return work || !x86_64bit(s) || s->activity != ACT_RUNNING || s->shadow != SHADOW_NONE ||
+	return work || s->activity != ACT_RUNNING || s->shadow != SHADOW_NONE ||
 	       (s->rflags & (FL_TF | FL_RF)) || (s->dr[7] & 0xff) ||
 	       (s->cpl == 3 && (s->cr0 & CR0_AM) && (s->rflags & FL_AC));
 }
@@ -167,7 +184,8 @@ static uint64_t page_behind(struct bt *bt, uint64_t la, bool *global)
 	uint64_t gpa;
 	bool too;
 
-	if (!fetch_gpa(bt, (la & PAGE_MASK) + PAGE_SIZE, &gpa, &too))
+	la = (la & PAGE_MASK) + PAGE_SIZE;
+	if (!fetch_gpa(bt, x86_long_mode(&bt->v->s) ? la : (uint32_t)la, &gpa, &too))
 		return BT_UNMAPPED_PAGE;
 	*global = *global && too;
 	return gpa;
@@ -206,15 +224,22 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 static struct bt_block *find_block(struct bt *bt)
 {
 	struct vcpu *v = bt->v;
-	struct bt_mode mode = mode_at(v, bt_mmu_mode(v));
+	struct bt_mode mode = current_mode(bt);
 	struct bt_block *b;
 	uint64_t la = v->s.rip, gpa, gpa2 = BT_NO_PAGE;
 	bool global;
 
+	if (mode.legacy.on) {
+		bt->fetch_fault = 0;
+		if (la > mode.legacy.cs_limit)
+			return NULL;
+		la = (uint32_t)(mode.legacy.cs_base + la);
+	}
 	if (!fetch_gpa(bt, la, &gpa, &global))
 		return NULL;
 	if ((la & (PAGE_SIZE - 1)) + BT_MAX_INSN_LEN > PAGE_SIZE)
 		gpa2 = page_behind(bt, la, &global);
+	la |= (uint64_t)mode.legacy.cs_base << 32;
 	b = bt_block_find(bt, la, gpa, gpa2, mode);
 	if (!b && !(b = make_block(bt, la, gpa, gpa2, mode)))
 		return NULL;
@@ -234,6 +259,8 @@ static void load_context(struct bt *bt)
 	bt->seg_base[0] = s->seg[SEG_FS].base;
 	bt->seg_base[1] = s->seg[SEG_GS].base;
 	bt->string_limit = s->rflags & FL_DF ? 0 : PAGE_SIZE;
+	if (!x86_64bit(s))
+		bt_legacy_load(bt);
 	bt->flags = (s->rflags & KEPT_FLAGS) | FL_1 | FL_IF; /* the host's own IF */
 }
 
@@ -256,6 +283,8 @@ static void store_context(struct bt *bt, const struct bt_site *site)
 	s->gpr[T1] = bt->r11;
 	s->rflags = (s->rflags & ~KEPT_FLAGS) | (bt->flags & KEPT_FLAGS);
 	s->rip = site->kind == SITE_INDIRECT ? bt->exit_t0 : site->rip;
+	if (!x86_64bit(s)) /* a block address: legacy.h */
+		s->rip = (uint32_t)(s->rip - s->seg[SEG_CS].base);
 	settle_shadow(bt);
 }
 
@@ -306,7 +335,7 @@ static uint32_t go_on(struct bt *bt)
 	const struct x86_state *s = &bt->v->s;
 
 	settle_rf(bt->v);
-	if (needs_reference(bt->v) || !x86_canonical(s, s->rip))
+	if (needs_reference(bt->v) || !x86_64bit(s) || !x86_canonical(s, s->rip))
 		return 0;
 	bt_tlb_catch_up(bt);
 	bt->entry_t0 = s->rip;
@@ -561,7 +590,7 @@ static int bt_init(struct vcpu *v, struct err *e)
 		bt_destroy(v);
 		return rc;
 	}
-	for (unsigned m = 0; m < MMU_MODES; m++)
+	for (unsigned m = 0; m < BT_JC_SETS; m++)
 		for (unsigned i = 0; i < BT_JC_ENTRIES; i++)
 			bt->jc[m][i] = bt->cache->miss_stub;
 	ram_set_mark_listener(v->ram, bt_page_becomes_code, v->group);
@@ -570,7 +599,7 @@ static int bt_init(struct vcpu *v, struct err *e)
 
 const struct engine_ops bt_engine = {
 	.name = "bt",
-	.summary = "binary translator: 64-bit code at a fraction of native speed; needs BMI2 and XSAVE",
+	.summary = "binary translator: every mode at a fraction of native speed; needs BMI2 and XSAVE",
 	.init = bt_init,
 	.run = bt_run,
 	.kick = bt_kick,

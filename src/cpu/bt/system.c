@@ -443,10 +443,11 @@ enum bt_done bt_system(struct bt *bt, const struct bt_site *site)
 		BT_OPS_JUMP(X)
 #undef X
 	};
+	uint64_t rip = bt->v->s.rip;
 	enum bt_done done = op[site->op](bt, site);
 
 	/* What has moved to the next instruction only because its mode changed. */
-	if (done == BT_NEXT || (done == BT_MOVED && bt->v->s.rip == site->rip && site->op < BT_OP_SETS_RIP))
+	if (done == BT_NEXT || (done == BT_MOVED && bt->v->s.rip == rip && site->op < BT_OP_SETS_RIP))
 		bt->v->s.rip += site->len;
 	return done;
 }

@@ -116,7 +116,7 @@ static void flush_jc_page(struct bt *bt, uint64_t la)
 
 	if (!(bt->jc_pages[page / 64] & BIT(page % 64)))
 		return;
-	for (unsigned m = 0; m < MMU_MODES; m++)
+	for (unsigned m = 0; m < BT_JC_SETS; m++)
 		for (unsigned i = first; i < first + PAGE_SIZE; i++)
 			bt->jc[m][i & (BT_JC_ENTRIES - 1)] = bt->cache->miss_stub;
 }
@@ -224,7 +224,7 @@ void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_m
 
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
 {
-	unsigned i = bt_jc_index(b->la), page = (b->la >> PAGE_SHIFT) & 0xffff, m = b->mode.mmu;
+	unsigned i = bt_jc_index(b->la), page = (b->la >> PAGE_SHIFT) & 0xffff, m = bt_jc_set_of(&b->mode);
 
 	if (!(bt->jc_state[m][i] & SLOT_LISTED))
 		journal_add(&bt->jc_journal, m, i);

@@ -12,7 +12,7 @@
  */
 #include <stdlib.h>
 
-#include "cpu/bt/insn.h"
+#include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 
 /* -- Decoding -------------------------------------------------------------------------------------------- */
@@ -26,7 +26,10 @@ static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t
 	in->rip = la;
 	for (unsigned n = 0; n < len; n++)
 		in->bytes[n] = n < left ? ((const volatile uint8_t *)page)[off + n] : ((const volatile uint8_t *)page2)[n - left];
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->cache->decoder, in->bytes, len, &in->i, in->op));
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->cache->decoder[bt_code_size(&t->mode)], in->bytes, len, &in->i, in->op)))
+		return false;
+	in->n_bytes = in->i.length;
+	return true;
 }
 
 /*
@@ -64,7 +67,10 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 				return;
 			}
 		}
-		bt_classify(t->bt, in, t->mode);
+		if (t->mode.legacy.on)
+			bt_legacy_classify(t, in);
+		else
+			bt_classify(t->bt, in, t->mode);
 		la = bt_next_rip(in);
 		if (bt_ends_block(in) || (la & PAGE_MASK) != (t->b->la & PAGE_MASK))
 			return;
@@ -170,6 +176,9 @@ static void emit_insn(struct translation *t, const struct bt_insn *in)
 	case BT_INLINE_END: bt_emit_inline(t, in); break;
 	case BT_SYSTEM:
 	case BT_SYSTEM_END: bt_emit_system(t, in); break;
+	case BT_LEGACY:
+	case BT_LEGACY_JCC:
+	case BT_LEGACY_END: bt_emit_legacy(t, in); break;
 	default: emit_interp(t, in); break;
 	}
 }
@@ -247,11 +256,14 @@ void bt_emit_common(struct bt *bt)
 static void find_liveness(struct translation *t, const uint8_t *page)
 {
 	const struct bt_peek peek = {
-		.decoder = &t->bt->cache->decoder, .page = page, .la = t->b->la & PAGE_MASK, .gpa = t->b->gpa & PAGE_MASK,
+		.decoder = &t->bt->cache->decoder[bt_code_size(&t->mode)], .page = page, .la = t->b->la & PAGE_MASK, .gpa = t->b->gpa & PAGE_MASK,
 		.version = t->b->version, .memo = t->memo,
 	};
 
-	bt_flag_liveness(t->insn, t->n, &peek);
+	/* With 16-bit offsets the targets wrap at 64 KiB, which must be a page's end for what looks into pages. */
+	bool wraps = bt_code_size(&t->mode) == CODE_16 && (t->mode.legacy.cs_base & (PAGE_SIZE - 1));
+
+	bt_flag_liveness(t->insn, t->n, wraps ? NULL : &peek);
 }
 
 struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)

@@ -23,6 +23,8 @@
 	X(bt_exits, "translator: exits from translated code")                    \
 	X(bt_interp_steps, "translator: instructions left to the reference")     \
 	X(bt_tlb_flushes, "translator: flushes of its TLB and jump caches")      \
+	X(bt_window_switches, "translator: switches to the tables of another PCID") \
+	X(bt_windows_made, "translator: PCIDs that found no tables of their own") \
 	X(bt_cache_flushes, "translator: flushes of all code")                   \
 	X(bt_dropped, "translator: blocks dropped because their page changed")   \
 	X(bt_chains, "translator: jumps chained to the block they lead to")      \

@@ -141,6 +141,12 @@ static void sweep(struct tlb *t, const struct victim *v)
 		sweep_mode(t, m, v);
 }
 
+static void note(struct tlb *t, enum tlb_flush_kind kind, uint64_t la, uint64_t pcid)
+{
+	t->log.flush[t->log.n++ % TLB_LOG_FLUSHES] =
+		(struct tlb_flush){ .la = la, .pcid = (uint16_t)pcid, .kind = (uint8_t)kind };
+}
+
 void tlb_flush_all(struct tlb *t)
 {
 	const struct victim v = { .pcid = ANY_PCID, .global = true };
@@ -155,7 +161,7 @@ void tlb_flush_nonglobal(struct tlb *t, uint64_t pcid)
 	const struct victim v = { .pcid = pcid };
 
 	t->stats.flushes++;
-	t->log.nonglobal++;
+	note(t, TLB_FLUSH_PCID, 0, pcid);
 	sweep(t, &v);
 }
 
@@ -171,7 +177,7 @@ void tlb_flush_all_nonglobal(struct tlb *t)
 static void flush_page(struct tlb *t, const struct victim *v)
 {
 	t->stats.page_flushes++;
-	t->log.page[t->log.pages++ % TLB_LOG_PAGES] = v->la;
+	note(t, v->global ? TLB_FLUSH_PAGE : TLB_FLUSH_PAGE_PCID, v->la, v->pcid);
 	if (filter_may_have(t, v->la)) {
 		sweep(t, v);
 		return;

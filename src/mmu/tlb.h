@@ -16,7 +16,18 @@
  */
 #define TLB_INVALID 0x8000000000000000ull
 
-#define TLB_LOG_PAGES 32
+/* One flush, for those who keep translations of their own beside these. */
+enum tlb_flush_kind {
+	TLB_FLUSH_PAGE,      /* the page of la: those of the PCID, and the global ones whatever theirs */
+	TLB_FLUSH_PAGE_PCID, /* the page of la: those of the PCID that are not global */
+	TLB_FLUSH_PCID,      /* all of the PCID that are not global */
+};
+struct tlb_flush {
+	uint64_t la;
+	uint16_t pcid;
+	uint8_t kind;
+};
+#define TLB_LOG_FLUSHES 32
 
 struct tlb_entry {
 	uint64_t tag[3]; /* enum mmu_access */
@@ -37,10 +48,11 @@ struct tlb {
 	struct {
 		uint64_t fills, flushes, page_flushes;
 	} stats;
-	/* What has been flushed so far, for those who keep translations of their own beside these. */
+	/* What has been flushed so far. */
 	struct tlb_log {
-		uint64_t all, nonglobal, pages; /* how often */
-		uint64_t page[TLB_LOG_PAGES];   /* addresses of the last page flushes, a ring */
+		uint64_t all, nonglobal; /* how often everything, and everything that is not global */
+		uint64_t n;              /* how often something else: the last of these stand in a ring */
+		struct tlb_flush flush[TLB_LOG_FLUSHES];
 	} log;
 };
 

@@ -129,6 +129,27 @@ struct bt_journal {
 	unsigned n;
 };
 
+/*
+ * Address spaces. What a PCID has for itself - TLBs of user mode and of the kernel's accesses under AC, jump caches of user mode -
+ * stands in a window: a view of struct bt, mapped at an address of its own, in which these tables are other memory and all the rest
+ * is the same. GS says which window is open, so that translated code needs to know nothing of it, and a PCID that comes
+ * back finds its tables as it left them. One set more holds the tables that all share, the kernel's.
+ */
+#define BT_WINDOWS    8 /* Linux keeps 6 PCIDs in use */
+#define BT_KERNEL_SET BT_WINDOWS
+#define BT_SETS       (BT_WINDOWS + 1)
+
+struct bt_set {
+	struct bt *view;   /* its tables are reached through this */
+	bool ready;        /* the tables have been made empty; a window has a PCID from then on */
+	bool jc_global;    /* a window's jump caches may lead to global pages */
+	uint16_t pcid;
+	uint64_t used;     /* bt->set_clock when it was opened last */
+	bool nonglobal;    /* the TLB may have entries that are not global */
+	struct bt_journal tlb, jc;
+	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
+};
+
 /* Pages whose code was written, for bt_drop_stale(): slots hold index << 32 | page number. */
 #define BT_WRITTEN_RING 64
 
@@ -163,10 +184,10 @@ struct bt {
 	uint16_t host_fcw;
 	uint8_t use_xsaveopt;
 	_Alignas(64) uint8_t fpu[4096]; /* XSAVE image, standard format */
-	uint64_t jc[BT_JC_SETS][BT_JC_ENTRIES];
-	struct bt_tlb tlb[MMU_MODES];
+	_Alignas(PAGE_SIZE) uint64_t jc[BT_JC_SETS][BT_JC_ENTRIES];
+	_Alignas(PAGE_SIZE) struct bt_tlb tlb[MMU_MODES];
 
-	struct bt_site fault_site; /* of a fault of the host in translated code */
+	_Alignas(PAGE_SIZE) struct bt_site fault_site; /* of a fault of the host in translated code */
 	uint64_t flags;            /* RFLAGS at entry and at exit */
 
 	/* C only from here on. */
@@ -176,14 +197,14 @@ struct bt {
 	bool fpu_in_image;       /* or in the image; else in v->s.fpu */
 	struct bt_cache *cache;  /* the VM's */
 	uint32_t generation;     /* of the cache that the jump caches lead into; own thread only */
-	struct bt_journal tlb_journal, jc_journal;
+	struct bt_set set[BT_SETS];
+	struct bt_set *current;  /* the window that is open */
+	uint64_t set_clock;      /* counts openings, for the least recently used */
 	struct bt_mode jc_mode[MMU_MODES]; /* of the blocks that the jump caches lead to */
 	struct bt_legacy jc_legacy[2]; /* the same, kernel and user; but for cs_base, which the blocks verify */
-	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
 	uint64_t jc_pages[BT_JC_ENTRIES / 64]; /* bit (page & 0xffff): the jump caches may know code there */
-	uint64_t large[16];      /* filter of large pages in the TLB, as in mmu/tlb.c */
-	uint64_t all_seen, nonglobal_seen, pages_seen; /* of v->tlb->log, and CR3, when our tables were last right */
-	uint64_t cr3_seen;
+	uint64_t large[2][16];   /* filter of large pages in the TLB, as in mmu/tlb.c; the upper half's apart */
+	uint64_t all_seen, nonglobal_seen, flushes_seen; /* of v->tlb->log when our tables were last right */
 	_Atomic uint64_t written[BT_WRITTEN_RING];
 	_Atomic uint32_t written_head;
 	uint32_t written_tail;
@@ -218,7 +239,16 @@ void bt_fpu_reload(struct bt *bt);   /* the image has been changed since: that i
 /* flow.c: RIP is non-canonical after an indirect branch: state as before the branch, which faults itself. */
 void bt_undo_branch(struct bt *bt);
 
+/* window.c */
+struct bt *bt_new(struct err *e);  /* zeroed, with no windows made yet; NULL: no memory */
+void bt_delete(struct bt *bt);
+void bt_window_open(struct bt *bt, uint16_t pcid); /* make its tables the ones in use; on the vCPU's thread */
+struct bt_set *bt_window_find(struct bt *bt, uint16_t pcid); /* NULL: the PCID has none */
+void bt_window_thread(struct bt *bt);                /* the thread's GS is the open window's */
+void bt_set_ready(struct bt *bt, struct bt_set *set); /* empty tables */
+
 /* tlb.c */
+void bt_set_flush(struct bt *bt, struct bt_set *set, bool global); /* global entries too */
 void bt_tlb_flush(struct bt *bt); /* all translations and jump caches */
 void bt_tlb_catch_up(struct bt *bt); /* with what the guest has flushed since the last time */
 void bt_tlb_drop_writes(struct bt *bt);

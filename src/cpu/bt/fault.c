@@ -13,11 +13,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <asm/prctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include "cpu/bt/cache.h"
 
@@ -105,7 +102,7 @@ void bt_fault_thread(struct bt *bt)
 		return;
 	current = bt;
 	sigaltstack(&bt->altstack, NULL);
-	syscall(SYS_arch_prctl, ARCH_SET_GS, bt); /* translated code finds its slots by it; nobody else here uses GS */
+	bt_window_thread(bt);
 }
 
 void bt_fault_release(struct bt *bt)

@@ -308,7 +308,7 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 
 static uint64_t missed_address(const struct bt *bt, const struct bt_site *site)
 {
-	uint64_t tag = bt->tlb[bt_mmu_mode(bt->v)].tag[site->write][bt->exit_t1 & (BT_TLB_ENTRIES - 1)];
+	uint64_t tag = bt->current->view->tlb[bt_mmu_mode(bt->v)].tag[site->write][bt->exit_t1 & (BT_TLB_ENTRIES - 1)];
 
 	return site->sub ? bt->exit_t0 + tag : bt->exit_t0 ^ tag;
 }
@@ -339,7 +339,7 @@ static uint32_t go_on(struct bt *bt)
 		return 0;
 	bt_tlb_catch_up(bt);
 	bt->entry_t0 = s->rip;
-	return (uint32_t)bt->jc[bt_mmu_mode(bt->v)][bt_jc_index(s->rip)];
+	return (uint32_t)bt->current->view->jc[bt_mmu_mode(bt->v)][bt_jc_index(s->rip)];
 }
 
 /* Returns host code to go on at, as handle_exit() does. */
@@ -549,17 +549,16 @@ static void bt_destroy(struct vcpu *v)
 	v->engine_data = NULL;
 	bt_fault_release(bt);
 	bt_cache_put(bt);
-	munmap(bt, sizeof(*bt));
+	bt_delete(bt);
 }
 
 static int bt_init(struct vcpu *v, struct err *e)
 {
-	struct bt *bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct bt *bt = bt_new(e);
 	int rc;
 
-	if (bt == MAP_FAILED)
-		return err_set(e, errno, "vCPU %u: no memory for the translator", v->index);
+	if (!bt)
+		return -ENOMEM;
 	bt->v = v;
 	bt->self = (uint64_t)(uintptr_t)bt;
 	bt->state = &v->s;
@@ -575,11 +574,6 @@ static int bt_init(struct vcpu *v, struct err *e)
 	bt->bit_63 = 63;
 	bt->sign_bits = 0x1fffe;
 	bt->shadow_rip = BT_NO_SHADOW;
-	for (unsigned m = 0; m < MMU_MODES; m++)
-		for (unsigned w = 0; w < 2; w++) {
-			bt->tlb[m].tag[w][0] = bt_no_tag(0);
-			bt->tlb[m].tag[w][BT_TLB_ENTRIES - 1] = bt_no_tag(BT_TLB_ENTRIES - 1);
-		}
 	v->engine_data = bt;
 	rc = bt_fpu_init(bt, e);
 	if (!rc)
@@ -590,9 +584,8 @@ static int bt_init(struct vcpu *v, struct err *e)
 		bt_destroy(v);
 		return rc;
 	}
-	for (unsigned m = 0; m < BT_JC_SETS; m++)
-		for (unsigned i = 0; i < BT_JC_ENTRIES; i++)
-			bt->jc[m][i] = bt->cache->miss_stub;
+	bt_set_ready(bt, &bt->set[BT_KERNEL_SET]);
+	bt_set_ready(bt, &bt->set[0]);
 	ram_set_mark_listener(v->ram, bt_page_becomes_code, v->group);
 	return 0;
 }

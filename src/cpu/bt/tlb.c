@@ -2,7 +2,8 @@
 /*
  * The tables that translated code reads: filling, flushing by journal, and pages that become code.
  *
- * They have no address-space tags: entries of global pages survive a CR3 load, the others do not.
+ * What belongs to one PCID stands in a window of its own (bt.h), which survives CR3 loads; what the guest flushes is followed by the
+ * reference TLB's log, PCID by PCID.
  */
 #include <sched.h>
 
@@ -17,21 +18,32 @@ static void journal_add(struct bt_journal *j, unsigned mode, unsigned i)
 	j->item[j->n++] = (uint32_t)mode << 16 | i;
 }
 
-/* -- Flushing the TLB ------------------------------------------------------------------------------------------ */
+/* Which set has the TLB, and which the jump cache, of a mode. */
+static struct bt_set *tlb_set(struct bt *bt, unsigned mode)
+{
+	return mode == MMU_KERNEL ? &bt->set[BT_KERNEL_SET] : bt->current;
+}
+
+static struct bt_set *jc_set(struct bt *bt, unsigned mode) /* bt_jc_set_of() */
+{
+	return mode % MMU_MODES == MMU_USER ? bt->current : &bt->set[BT_KERNEL_SET];
+}
+
+/* -- Flushing a set -------------------------------------------------------------------------------------------- */
 
 static void empty_slot(struct bt_tlb *tlb, unsigned i)
 {
 	tlb->tag[0][i] = tlb->tag[1][i] = bt_no_tag(i);
 }
 
-static void flush_tlb(struct bt *bt, bool global)
+static void flush_tlb(struct bt_set *set, bool global)
 {
-	struct bt_journal *j = &bt->tlb_journal;
+	struct bt_journal *j = &set->tlb;
 	unsigned kept = 0;
 
 	for (unsigned n = 0; n < j->n; n++) {
 		unsigned i = j->item[n] & 0xffff;
-		struct bt_tlb *tlb = &bt->tlb[j->item[n] >> 16];
+		struct bt_tlb *tlb = &set->view->tlb[j->item[n] >> 16];
 
 		if (!global && (tlb->state[i] & SLOT_GLOBAL)) {
 			j->item[kept++] = j->item[n];
@@ -41,48 +53,73 @@ static void flush_tlb(struct bt *bt, bool global)
 		tlb->state[i] = 0;
 	}
 	j->n = kept;
-	for (unsigned i = 0; i < ARRAY_SIZE(bt->large) && global; i++)
-		bt->large[i] = 0;
+	set->nonglobal = false;
 }
 
-static void flush_jc(struct bt *bt, bool global)
+static void flush_jc(struct bt *bt, struct bt_set *set, bool global)
 {
-	struct bt_journal *j = &bt->jc_journal;
+	struct bt_journal *j = &set->jc;
 	unsigned kept = 0;
 
 	for (unsigned n = 0; n < j->n; n++) {
 		unsigned mode = j->item[n] >> 16, i = j->item[n] & 0xffff;
 
-		if (!global && (bt->jc_state[mode][i] & SLOT_GLOBAL)) {
+		if (!global && (set->jc_state[mode][i] & SLOT_GLOBAL)) {
 			j->item[kept++] = j->item[n];
 			continue;
 		}
-		bt->jc[mode][i] = bt->cache->miss_stub;
-		bt->jc_state[mode][i] = 0;
+		set->view->jc[mode][i] = bt->cache->miss_stub;
+		set->jc_state[mode][i] = 0;
 	}
 	j->n = kept;
-	for (unsigned i = 0; i < ARRAY_SIZE(bt->jc_pages) && !kept; i++)
-		bt->jc_pages[i] = 0;
+	set->jc_global = set->jc_global && kept;
+}
+
+void bt_set_flush(struct bt *bt, struct bt_set *set, bool global)
+{
+	if (!set->ready)
+		return;
+	flush_tlb(set, global);
+	flush_jc(bt, set, global);
+	bt->v->stats.bt_tlb_flushes++;
 }
 
 void bt_jc_clear(struct bt *bt)
 {
-	flush_jc(bt, true);
+	for (unsigned n = 0; n < BT_SETS; n++)
+		flush_jc(bt, &bt->set[n], true);
+	for (unsigned i = 0; i < ARRAY_SIZE(bt->jc_pages); i++)
+		bt->jc_pages[i] = 0;
 }
 
 void bt_tlb_flush(struct bt *bt)
 {
-	flush_tlb(bt, true);
-	flush_jc(bt, true);
-	bt->v->stats.bt_tlb_flushes++;
+	for (unsigned n = 0; n < BT_SETS; n++)
+		bt_set_flush(bt, &bt->set[n], true);
+	for (unsigned half = 0; half < 2; half++)
+		for (unsigned i = 0; i < ARRAY_SIZE(bt->large[0]); i++)
+			bt->large[half][i] = 0;
+}
+
+/* Of pages that hold code; the others' stay right. */
+static void drop_writes(const struct ram *r, struct bt_set *set)
+{
+	const struct bt_journal *j = &set->tlb;
+
+	for (unsigned n = 0; n < j->n; n++) {
+		struct bt_tlb *tlb = &set->view->tlb[j->item[n] >> 16];
+		unsigned i = j->item[n] & 0xffff;
+		uint64_t gpa = tlb->host[i] - (uint64_t)(uintptr_t)r->base;
+
+		if (tlb->tag[1][i] != bt_no_tag(i) && atomic_load_explicit(&r->flags[gpa >> PAGE_SHIFT], memory_order_relaxed))
+			tlb->tag[1][i] = bt_no_tag(i);
+	}
 }
 
 void bt_tlb_drop_writes(struct bt *bt)
 {
-	struct bt_journal *j = &bt->tlb_journal;
-
-	for (unsigned n = 0; n < j->n; n++)
-		bt->tlb[j->item[n] >> 16].tag[1][j->item[n] & 0xffff] = bt_no_tag(j->item[n] & 0xffff);
+	for (unsigned n = 0; n < BT_SETS; n++)
+		drop_writes(bt->v->ram, &bt->set[n]);
 }
 
 /* -- One page ----------------------------------------------------------------------------------------------------- */
@@ -92,70 +129,107 @@ static unsigned large_bit(const struct bt *bt, uint64_t la, unsigned shift)
 {
 	uint64_t start = la >> shift;
 
-	return (unsigned)((start ^ start >> 10 ^ shift) % (sizeof(bt->large) * 8));
+	return (unsigned)((start ^ start >> 10 ^ shift) % (sizeof(bt->large[0]) * 8));
 }
 
 static void note_large(struct bt *bt, uint64_t la, unsigned shift)
 {
-	unsigned bit = large_bit(bt, la, shift > LARGE_SHIFT + 1 ? GIGABYTE_SHIFT : LARGE_SHIFT);
+	unsigned pieces = shift == LARGE_SHIFT + 1 ? 2 : 1; /* 4 MiB without PAE: two halves */
 
-	bt->large[bit / 64] |= BIT(bit % 64);
+	for (unsigned n = 0; n < pieces; n++, la ^= BIT(LARGE_SHIFT)) {
+		unsigned bit = large_bit(bt, la, shift > LARGE_SHIFT + 1 ? GIGABYTE_SHIFT : LARGE_SHIFT);
+
+		bt->large[la >> 63][bit / 64] |= BIT(bit % 64);
+	}
 }
 
 static bool may_be_large(const struct bt *bt, uint64_t la)
 {
+	const uint64_t *filter = bt->large[la >> 63];
 	unsigned a = large_bit(bt, la, LARGE_SHIFT), b = large_bit(bt, la, GIGABYTE_SHIFT);
 
-	return (bt->large[a / 64] & BIT(a % 64)) || (bt->large[b / 64] & BIT(b % 64));
+	return (filter[a / 64] & BIT(a % 64)) || (filter[b / 64] & BIT(b % 64));
 }
 
 /* Targets in one page stand in 4096 places in a row, which stay in the journal. */
-static void flush_jc_page(struct bt *bt, uint64_t la)
+static void flush_jc_page(struct bt *bt, struct bt_set *set, uint64_t la)
 {
 	unsigned page = (la >> PAGE_SHIFT) & 0xffff, first = bt_jc_index(la & PAGE_MASK);
+	const struct bt_journal *j = &set->jc;
 
 	if (!(bt->jc_pages[page / 64] & BIT(page % 64)))
 		return;
-	for (unsigned m = 0; m < BT_JC_SETS; m++)
-		for (unsigned i = first; i < first + PAGE_SIZE; i++)
-			bt->jc[m][i & (BT_JC_ENTRIES - 1)] = bt->cache->miss_stub;
+	for (unsigned n = 0; n < j->n; n++) {
+		unsigned i = j->item[n] & 0xffff;
+
+		if (((i - first) & (BT_JC_ENTRIES - 1)) < PAGE_SIZE)
+			set->view->jc[j->item[n] >> 16][i] = bt->cache->miss_stub;
+	}
 }
 
-static void flush_page(struct bt *bt, uint64_t la)
+static void flush_page(struct bt *bt, struct bt_set *set, const struct tlb_flush *f)
 {
-	unsigned i = (la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1);
+	unsigned i = (f->la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1), kernel = set == &bt->set[BT_KERNEL_SET];
+	bool mine = kernel || set->pcid == f->pcid;
 
-	for (unsigned m = 0; m < MMU_MODES; m++)
-		empty_slot(&bt->tlb[m], i);
-	flush_jc_page(bt, la);
-	flush_jc_page(bt, la - PAGE_SIZE); /* its last instruction may reach into this page */
+	if (!set->ready)
+		return;
+	for (unsigned m = 0; m < MMU_MODES; m++) {
+		struct bt_tlb *tlb = &set->view->tlb[m];
+
+		if ((m == MMU_KERNEL) == kernel && (mine || (tlb->state[i] & SLOT_GLOBAL)))
+			empty_slot(tlb, i);
+	}
+	if (mine || set->jc_global) {
+		flush_jc_page(bt, set, f->la);
+		flush_jc_page(bt, set, f->la - PAGE_SIZE); /* its last instruction may reach into this page */
+	}
+}
+
+/* -- Following the guest's flushes --------------------------------------------------------------------------------- */
+
+/*
+ * A flush that spares global entries may be taken for one that does not. The kernel's tables have no PCID: what is not
+ * global there is the open window's.
+ */
+static bool follow(struct bt *bt, const struct tlb_flush *f)
+{
+	struct bt_set *own = bt_window_find(bt, f->pcid);
+
+	if (f->kind == TLB_FLUSH_PCID) {
+		if (own)
+			bt_set_flush(bt, own, false);
+		if (own == bt->current)
+			bt_set_flush(bt, &bt->set[BT_KERNEL_SET], false);
+		return true;
+	}
+	if (may_be_large(bt, f->la))
+		return false;
+	for (unsigned n = 0; n < BT_SETS; n++)
+		flush_page(bt, &bt->set[n], f);
+	return true;
 }
 
 void bt_tlb_catch_up(struct bt *bt)
 {
-	const struct tlb_log *log = &bt->v->tlb->log;
-	uint64_t cr3 = bt->v->s.cr3, pages = log->pages - bt->pages_seen;
-	bool all = log->all != bt->all_seen || pages > TLB_LOG_PAGES;
+	const struct tlb *t = bt->v->tlb;
+	const struct tlb_log *log = &t->log;
+	uint64_t n = bt->flushes_seen;
+	bool all = log->all != bt->all_seen || log->n - n > TLB_LOG_FLUSHES;
 
-	if (likely(!all && !pages && log->nonglobal == bt->nonglobal_seen && cr3 == bt->cr3_seen))
+	if (likely(!all && log->n == n && log->nonglobal == bt->nonglobal_seen && t->pcid == bt->current->pcid))
 		return;
-	for (uint64_t n = bt->pages_seen; n != log->pages && !all; n++)
-		all = may_be_large(bt, log->page[n % TLB_LOG_PAGES]);
-	if (all) {
+	for (; n != log->n && !all; n++)
+		all = !follow(bt, &log->flush[n % TLB_LOG_FLUSHES]);
+	for (unsigned k = 0; k < BT_SETS && !all && log->nonglobal != bt->nonglobal_seen; k++)
+		bt_set_flush(bt, &bt->set[k], false);
+	if (all)
 		bt_tlb_flush(bt);
-	} else {
-		for (uint64_t n = bt->pages_seen; n != log->pages; n++)
-			flush_page(bt, log->page[n % TLB_LOG_PAGES]);
-		if (log->nonglobal != bt->nonglobal_seen || cr3 != bt->cr3_seen) {
-			flush_tlb(bt, false);
-			flush_jc(bt, false);
-			bt->v->stats.bt_tlb_flushes++;
-		}
-	}
 	bt->all_seen = log->all;
 	bt->nonglobal_seen = log->nonglobal;
-	bt->pages_seen = log->pages;
-	bt->cr3_seen = cr3;
+	bt->flushes_seen = log->n;
+	if (t->pcid != bt->current->pcid)
+		bt_window_open(bt, (uint16_t)t->pcid);
 }
 
 /* -- Filling -------------------------------------------------------------------------------------------------------- */
@@ -169,7 +243,8 @@ enum mmu_mode bt_mmu_mode(const struct vcpu *v)
 
 static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct mmu_translation *tr, uint8_t *page)
 {
-	struct bt_tlb *tlb = &bt->tlb[mode];
+	struct bt_set *set = tlb_set(bt, mode);
+	struct bt_tlb *tlb = &set->view->tlb[mode];
 	unsigned i = (la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1);
 
 	if (tlb->host[i] != (uint64_t)(uintptr_t)page ||
@@ -178,8 +253,9 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 		tlb->host[i] = (uint64_t)(uintptr_t)page;
 	}
 	if (!(tlb->state[i] & SLOT_LISTED))
-		journal_add(&bt->tlb_journal, mode, i);
+		journal_add(&set->tlb, mode, i);
 	tlb->state[i] = SLOT_LISTED | (tr->global ? SLOT_GLOBAL : 0);
+	set->nonglobal = set->nonglobal || !tr->global;
 	if (tr->page_shift > PAGE_SHIFT)
 		note_large(bt, la, tr->page_shift);
 }
@@ -203,13 +279,13 @@ enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, 
 	if (!page || (write && (readonly || atomic_load(&v->ram->flags[tr.gpa >> PAGE_SHIFT]))))
 		return BT_NOT_PLAIN;
 	enter(bt, mode, la, &tr, page);
-	bt->tlb[mode].tag[write][(la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1)] = la & PAGE_MASK;
+	tlb_set(bt, mode)->view->tlb[mode].tag[write][(la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1)] = la & PAGE_MASK;
 	return BT_FILLED;
 }
 
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode)
 {
-	struct bt_tlb *tlb = &bt->tlb[mode];
+	struct bt_tlb *tlb = &bt->current->view->tlb[mode];
 	unsigned i = (la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1), off = la & (PAGE_SIZE - 1);
 	uint32_t err;
 
@@ -225,12 +301,14 @@ void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_m
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
 {
 	unsigned i = bt_jc_index(b->la), page = (b->la >> PAGE_SHIFT) & 0xffff, m = bt_jc_set_of(&b->mode);
+	struct bt_set *set = jc_set(bt, m);
 
-	if (!(bt->jc_state[m][i] & SLOT_LISTED))
-		journal_add(&bt->jc_journal, m, i);
-	bt->jc_state[m][i] = SLOT_LISTED | (global ? SLOT_GLOBAL : 0);
+	if (!(set->jc_state[m][i] & SLOT_LISTED))
+		journal_add(&set->jc, m, i);
+	set->jc_state[m][i] = SLOT_LISTED | (global ? SLOT_GLOBAL : 0);
+	set->jc_global = set->jc_global || global;
 	bt->jc_pages[page / 64] |= BIT(page % 64);
-	bt->jc[m][i] = b->ientry;
+	set->view->jc[m][i] = b->ientry;
 }
 
 /* -- Code pages -------------------------------------------------------------------------------------------------- */

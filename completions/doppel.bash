@@ -5,7 +5,7 @@ _doppel()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run doctor help version"
 	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --device --no-reboot \
---debug-exit --stats --quiet --verbose --help"
+--debug-exit --stats --perf-map --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then

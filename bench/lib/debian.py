@@ -97,11 +97,16 @@ def make_tree(build, programs):
     return tree
 
 
-def bench_debian(report, env, names):
-    tree = make_tree(env.build, env.programs())
-    cpio = Cpio(env.build / "bench" / "debian.cpio", env.guest.initrd)
+def prepare(build, programs, guest):
+    """(the tree, the archive with it over the default guest's)"""
+    tree = make_tree(build, programs)
+    cpio = Cpio(build / "bench" / "debian.cpio", guest.initrd)
     cpio.tree(tree)
-    initrd = cpio.close()
+    return tree, cpio.close()
+
+
+def bench_debian(report, env, names):
+    tree, initrd = prepare(env.build, env.programs(), env.guest)
     hosts = machines(env.doppel, env.guest, initrd, MEMORY_MIB, env.bench, root=tree)
     report.table("Debian's programs", "ms")
     try:

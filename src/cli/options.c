@@ -137,6 +137,7 @@ static int set_device(void *opts, const char *arg, struct err *e)
 FLAG_SETTER(debug_exit)
 FLAG_SETTER(no_reboot)
 FLAG_SETTER(stats)
+FLAG_SETTER(perf_map)
 FLAG_SETTER(quiet)
 FLAG_SETTER(verbose)
 
@@ -154,6 +155,7 @@ const struct cli_option run_option_table[] = {
 	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },
+	{ "perf-map", NULL, "tell perf(1) about translated code: /tmp/perf-PID.map", set_perf_map },
 	{ "quiet", NULL, "print errors only", set_quiet },
 	{ "verbose", NULL, "say more about what is done", set_verbose },
 	{ 0 },

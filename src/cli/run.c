@@ -14,6 +14,7 @@
 #include "cli/file.h"
 #include "cli/guest_stdin.h"
 #include "cli/options.h"
+#include "cli/perfmap.h"
 #include "cli/stopper.h"
 #include "vm/vm.h"
 
@@ -200,6 +201,9 @@ static int start(struct run *r, struct err *e)
 	c->cpus = (unsigned)r->o.cpus;
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
+	rc = r->o.perf_map ? perfmap_open(&c->code_listener, e) : 0;
+	if (rc)
+		return rc;
 	if (r->o.debug_exit || r->command) {
 		rc = add_debug_exit(c, e);
 		if (rc)

@@ -62,6 +62,12 @@ struct vcpu {
 	bool quit;                  /* sleep_lock */
 };
 
+/* Who is told what code at host addresses an engine has made of the guest's at la; called with the engine's locks held. */
+struct code_listener {
+	void (*made)(void *opaque, uint64_t host, uint32_t size, uint64_t la, bool user);
+	void *opaque;
+};
+
 /* What all vCPUs of a machine have in common, and whom they tell about their end. */
 struct vcpu_group {
 	struct vcpu **v;
@@ -71,6 +77,7 @@ struct vcpu_group {
 	struct clock *clock;
 	const struct cpuid_policy *cpuid;
 	struct pvclock_base pvclock; /* zeroed at start */
+	struct code_listener code_listener; /* made NULL: nobody */
 	uint32_t code_size;    /* bytes for translated code; 0: TUNE_BT_CODE_SIZE */
 	void *engine_shared;   /* the engine's own: what its contexts of these vCPUs have in common */
 	/* Called on the vCPU's thread when it shuts down (triple fault) or fails. */

@@ -87,6 +87,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 		.cpus = cfg->cpus,
 		.cpu_spec = cfg->cpu,
 		.engine = cfg->engine,
+		.code_listener = cfg->code_listener,
 		.on_event = on_event,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));

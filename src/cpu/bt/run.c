@@ -191,6 +191,14 @@ static uint64_t page_behind(struct bt *bt, uint64_t la, bool *global)
 	return gpa;
 }
 
+static void tell(struct bt *bt, const struct bt_block *b)
+{
+	const struct code_listener *l = &bt->v->group->code_listener;
+
+	if (l->made)
+		l->made(l->opaque, b->ientry, b->end - b->ientry, b->la, bt->v->s.cpl == 3);
+}
+
 /*
  * Make the block, unless another vCPU has done so meanwhile. NULL: we are outside, with a request to deal with first; and
  * when we are inside again, what we have held may have gone in a flush (bt->generation tells).
@@ -214,6 +222,7 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 		bt->translation_ticks += host_tsc() - start;
 		bt->v->stats.bt_translations++;
 		bt->v->stats.bt_translated_insns += b->insns;
+		tell(bt, b);
 	}
 	inside = bt_join(bt);
 	lock_drop(&c->lock);

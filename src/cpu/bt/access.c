@@ -127,17 +127,19 @@ static void emit_index(struct assembler *a)
 	put_bytes(a, rorx_movzx, sizeof(rorx_movzx));
 }
 
-void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
+/* T1 = the entry of table, one of the TLB's. */
+static struct bt_stub *emit_lookup(struct translation *t, const struct bt_insn *in, enum bt_site_kind kind, unsigned size,
+				   bool write, uint32_t retry, const uint64_t *table)
 {
 	static const uint8_t cmp_r10[] = { 0x49, 0x81, 0xfa };                /* cmp r10, imm32 */
 	static const uint8_t not_rcx[] = { 0x48, 0xf7, 0xd1 };
 	static const uint8_t gs_pext_rcx_rcx[] = { 0x65, 0xc4, 0xe2, 0xf2, 0xf5 }; /* pext rcx, rcx, gs:r/m64 */
 	struct assembler *a = &t->a;
 	struct bt_tlb *tlb = &t->bt->tlb[t->mode.mmu];
-	struct bt_stub *s = bt_add_stub(t, NULL, SITE_TLB, in->rip);
+	struct bt_stub *s = bt_add_stub(t, NULL, kind, in->rip);
 
 	s->site.retry = retry;
-	s->site.size = (uint8_t)size;
+	s->site.size = (uint16_t)size;
 	s->site.write = write;
 	s->site.sub = in->flags_live;
 	if (!in->flags_live) {
@@ -157,7 +159,18 @@ void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned siz
 		modrm_of_slot(a, R_CX, &t->bt->page_bits, 0);
 		bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
 	}
-	op_table(a, 0x8b, 1, T1, tlb->host, T1);
+	op_table(a, 0x8b, 1, T1, table, T1);
+	return s;
+}
+
+struct bt_stub *bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
+{
+	return emit_lookup(t, in, SITE_TLB, size, write, retry, t->bt->tlb[t->mode.mmu].host);
+}
+
+void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
+{
+	emit_lookup(t, in, SITE_GROUP, size, write, retry, t->bt->tlb[t->mode.mmu].addend);
 }
 
 /* -- Instructions ------------------------------------------------------------------------------------------------ */
@@ -191,19 +204,19 @@ static unsigned opcode_offset(const struct bt_insn *in)
 }
 
 /*
- * The encoding's register extensions, with B for base T0, X for index T1 if there is one, and R for
+ * The encoding's register extensions, with B for the base, X for index T1 if there is one, and R for
  * rename_reg if that is not negative; then the opcode. The VEX forms hold R, X and B inverted.
  */
-static void emit_opcode(struct assembler *a, const struct bt_insn *in, bool index_t1, int rename_reg)
+static void emit_opcode(struct assembler *a, const struct bt_insn *in, unsigned base, bool index_t1, int rename_reg)
 {
 	const uint8_t *b = in->bytes;
-	unsigned x = index_t1, at;
+	unsigned x = index_t1, not_b = base < 8, at;
 
 	switch (in->i.encoding) {
 	case ZYDIS_INSTRUCTION_ENCODING_VEX:
 		at = in->i.raw.vex.offset;
 		put8(a, 0xc4);
-		put8(a, (rename_reg < 0 ? b[at + 1] & 0x80u : (unsigned)(rename_reg < 8) << 7) | (x ^ 1) << 6 |
+		put8(a, (rename_reg < 0 ? b[at + 1] & 0x80u : (unsigned)(rename_reg < 8) << 7) | (x ^ 1) << 6 | not_b << 5 |
 				(b[at] == 0xc5 ? 1u : b[at + 1] & 0x1fu));
 		put8(a, b[at] == 0xc5 ? b[at + 1] & 0x7fu : b[at + 2]);
 		put8(a, in->i.opcode);
@@ -211,7 +224,7 @@ static void emit_opcode(struct assembler *a, const struct bt_insn *in, bool inde
 	case ZYDIS_INSTRUCTION_ENCODING_EVEX: /* P0: R X B R' 0 m m m; never with a renamed GPR */
 		at = in->i.raw.evex.offset;
 		put8(a, 0x62);
-		put8(a, (b[at + 1] & ~0x60u) | (x ^ 1) << 6);
+		put8(a, (b[at + 1] & ~0x60u) | (x ^ 1) << 6 | not_b << 5);
 		put8(a, b[at + 2]);
 		put8(a, b[at + 3]);
 		put8(a, in->i.opcode);
@@ -220,7 +233,7 @@ static void emit_opcode(struct assembler *a, const struct bt_insn *in, bool inde
 		break;
 	}
 	put8(a, 0x40u | (unsigned)in->i.raw.rex.W << 3 |
-			(rename_reg < 0 ? in->i.raw.rex.R : (unsigned)rename_reg >> 3) << 2 | x << 1 | 1);
+			(rename_reg < 0 ? in->i.raw.rex.R : (unsigned)rename_reg >> 3) << 2 | x << 1 | base >> 3);
 	for (at = opcode_offset(in); at < in->i.raw.modrm.offset; at++)
 		put8(a, b[at]);
 }
@@ -268,7 +281,7 @@ void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 	}
 	if (!in->uses[0] && !in->uses[1]) {
 		emit_legacy_prefixes(a, in);
-		emit_opcode(a, in, true, -1);
+		emit_opcode(a, in, T0, true, -1);
 		put8(a, (unsigned)r->modrm.reg << 3 | 4);
 		put8(a, (T1 & 7) << 3 | (T0 & 7));
 		emit_immediates(a, in);
@@ -277,7 +290,7 @@ void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 		lea_full(a, 1, T0, T0, T1, 0, 0);
 		load_slot(a, T1, home(t->bt, reads));
 		emit_legacy_prefixes(a, in);
-		emit_opcode(a, in, false, T1);
+		emit_opcode(a, in, T0, false, T1);
 		put8(a, (T1 & 7) << 3 | (T0 & 7));
 		emit_immediates(a, in);
 		if (in->defs[reads])
@@ -287,6 +300,19 @@ void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 	for (unsigned k = 0; k < 2; k++)
 		if (in->defs[k])
 			store_slot(a, home(t->bt, k), k ? T1 : T0);
+}
+
+void bt_emit_memory_based(struct translation *t, const struct bt_insn *in, unsigned base)
+{
+	const ZydisDecodedInstructionRaw *r = &in->i.raw;
+	struct assembler *a = &t->a;
+
+	emit_legacy_prefixes(a, in);
+	emit_opcode(a, in, base, true, -1);
+	put8(a, (unsigned)r->modrm.mod << 6 | (unsigned)r->modrm.reg << 3 | 4);
+	put8(a, (T1 & 7) << 3 | (base & 7));
+	put_bytes(a, in->bytes + r->disp.offset, r->disp.size / 8u);
+	emit_immediates(a, in);
 }
 
 void bt_emit_copy(struct translation *t, const struct bt_insn *in)

@@ -144,26 +144,46 @@ static inline void mov_imm(struct assembler *a, unsigned reg, uint64_t imm)
 	}
 }
 
-/* lea dst, [base + disp32] */
-static inline void lea_disp(struct assembler *a, unsigned dst, unsigned base, int32_t disp)
+/* ModRM.mod for a displacement, in its place; RBP and R13 have no form without one. */
+static inline unsigned disp_mod(int32_t disp, unsigned base)
 {
-	rex(a, 1, dst, 0, base);
-	put8(a, 0x8d);
-	put8(a, 0x80 | (dst & 7) << 3 | (base & 7));
-	if ((base & 7) == 4)
-		put8(a, 0x24);
-	put32(a, (uint32_t)disp);
+	if (!disp && (base & 7) != 5)
+		return 0;
+	return disp == (int8_t)disp ? 0x40 : 0x80;
 }
 
-/* lea dst, [base + index * scale + disp32]; dst is 32 bits wide without wide. scale_bits: 0 to 3 */
+static inline void put_disp(struct assembler *a, unsigned mod, int32_t disp)
+{
+	if (mod == 0x40)
+		put8(a, (uint8_t)disp);
+	else if (mod)
+		put32(a, (uint32_t)disp);
+}
+
+/* lea dst, [base + disp] */
+static inline void lea_disp(struct assembler *a, unsigned dst, unsigned base, int32_t disp)
+{
+	unsigned mod = disp_mod(disp, base);
+
+	rex(a, 1, dst, 0, base);
+	put8(a, 0x8d);
+	put8(a, mod | (dst & 7) << 3 | (base & 7));
+	if ((base & 7) == 4)
+		put8(a, 0x24);
+	put_disp(a, mod, disp);
+}
+
+/* lea dst, [base + index * scale + disp]; dst is 32 bits wide without wide. scale_bits: 0 to 3 */
 static inline void lea_full(struct assembler *a, unsigned wide, unsigned dst, unsigned base, unsigned index,
 			    unsigned scale_bits, int32_t disp)
 {
+	unsigned mod = disp_mod(disp, base);
+
 	rex(a, wide, dst, index, base);
 	put8(a, 0x8d);
-	put8(a, 0x84 | (dst & 7) << 3);
+	put8(a, mod | 4 | (dst & 7) << 3);
 	put8(a, scale_bits << 6 | (index & 7) << 3 | (base & 7));
-	put32(a, (uint32_t)disp);
+	put_disp(a, mod, disp);
 }
 
 /* lea dst, [index * scale + disp32], no base */

@@ -21,6 +21,8 @@
 
 #define BT_TLB_ENTRIES 65536 /* indexed by linear address bits 12-27 */
 #define BT_JC_ENTRIES  65536 /* indexed by bt_jc_index() */
+#define BT_MAX_INSNS   48    /* of a block */
+#define BT_MAX_GROUPS  16    /* of accesses in a block that share a check */
 
 /* Bits 16-31 tell apart what is a multiple of 64 KiB away; the targets in one page are neighbours. */
 static inline unsigned bt_jc_index(uint64_t target)
@@ -36,6 +38,7 @@ static inline unsigned bt_jc_index(uint64_t target)
 struct bt_tlb {
 	uint64_t tag[2][BT_TLB_ENTRIES];
 	uint64_t host[BT_TLB_ENTRIES];
+	uint64_t addend[BT_TLB_ENTRIES]; /* host - the page's linear address */
 	uint8_t state[BT_TLB_ENTRIES]; /* enum bt_slot_state; C only */
 };
 
@@ -56,6 +59,8 @@ enum bt_site_kind {
 	SITE_INDIRECT,   /* go on at T0 */
 	SITE_POLL,       /* block entry: something is pending, or the block is stale */
 	SITE_TLB,        /* the access of the instruction at rip missed */
+	SITE_GROUP,      /* the check of a group of accesses before the instruction at rip has failed */
+	SITE_CROSSED,    /* the instruction before rip has written to the buffer of an access that crosses a page */
 	SITE_SYSTEM,     /* a helper of system.c executes the instruction at rip */
 	SITE_INTERP,     /* the reference engine executes the instruction at rip */
 	SITE_INTERP_FPU, /* the same, and it touches x87, vector or mask state */
@@ -71,9 +76,11 @@ struct bt_site {
 	uint32_t next_in; /* the next of the sites that are chained to the same block; cache->lock */
 	uint8_t chained;  /* cache->lock */
 	uint8_t kind;
-	uint8_t size;    /* of the access */
+	uint16_t size;   /* of the access */
 	uint8_t write;
 	uint8_t sub;     /* T0 holds la - tag; else la ^ tag */
+	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
+	uint32_t pass;   /* SITE_TLB of one that only reads: behind the check, where any [T0 + T1] of that size will do; or 0 */
 	uint8_t op, len, reg; /* SITE_SYSTEM: enum bt_system_op, length, and what the operation says */
 };
 
@@ -90,14 +97,20 @@ struct bt_legacy { /* outside of 64-bit mode: legacy.h */
 	uint8_t zero[3];
 };
 
+enum bt_form {
+	FORM_NORMAL,
+	FORM_UNGROUPED, /* each access has its own check */
+	FORM_CROSSING, /* one instruction, with its memory operand in the buffer of cross.c */
+};
 struct bt_mode {
 	uint8_t mmu;        /* enum mmu_mode: privilege, and SMAP's state; which TLB and jump cache */
 	uint8_t fpu;        /* enum bt_fpu_level: what may run without a check */
 	uint8_t tsc_native; /* RDTSC gives the guest's TSC */
 	uint8_t ring0;      /* privileged instructions need no check */
 	uint8_t la57;       /* which branch targets are canonical */
+	uint8_t form;       /* enum bt_form */
 	uint8_t fsgsbase;   /* RDFSBASE and its kin are there, and addresses have 48 bits */
-	uint8_t zero[2];
+	uint8_t zero;
 	struct bt_legacy legacy;
 };
 
@@ -150,6 +163,15 @@ struct bt_set {
 	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
 };
 
+/* An access that crosses a page, under way: cross.c */
+#define BT_MAX_CROSSING 64
+
+struct bt_crossing {
+	_Alignas(BT_MAX_CROSSING) uint8_t buffer[2 * BT_MAX_CROSSING];
+	uint8_t *at, *part[2]; /* the operand in the buffer, and the two pieces of guest memory */
+	unsigned size[2];
+};
+
 /* Pages whose code was written, for bt_drop_stale(): slots hold index << 32 | page number. */
 #define BT_WRITTEN_RING 64
 
@@ -161,6 +183,7 @@ struct bt {
 	uint64_t self;           /* its own address */
 	uint64_t r10, r11;       /* homes of the stolen registers */
 	uint64_t rcx;            /* RCX while a check borrows it */
+	uint64_t group[BT_MAX_GROUPS]; /* addends of the running block's groups: plan.h */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
@@ -175,7 +198,8 @@ struct bt {
 	uint64_t bit_31, bit_63; /* of bit offsets: 31 and 63 */
 	uint64_t sign_bits;      /* 0x1fffe: bits 48 to 63 of an address rotated by 47, and the carry out of bit 47 */
 	uint64_t exit_site;      /* address of the struct bt_site, or of fault_site */
-	uint64_t exit_t0, exit_t1;
+	uint64_t exit_t0, exit_t1; /* T0 and T1 at exit; and where the resume stub goes on */
+	uint32_t resume_at;        /* where that is */
 	uint64_t host_rsp;
 	uint64_t exit_fn;        /* bt_exit */
 	struct x86_state *state;
@@ -188,6 +212,7 @@ struct bt {
 	_Alignas(PAGE_SIZE) struct bt_tlb tlb[MMU_MODES];
 
 	_Alignas(PAGE_SIZE) struct bt_site fault_site; /* of a fault of the host in translated code */
+	struct bt_crossing crossing;
 	uint64_t flags;            /* RFLAGS at entry and at exit */
 
 	/* C only from here on. */

@@ -12,7 +12,7 @@
 #include "cpu/isa.h"
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
-#define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 64u)
+#define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 96u)
 
 static unsigned hash_of(uint64_t key)
 {

@@ -71,7 +71,7 @@ struct bt_cache {
 	uint8_t *code_rw, *code_rx;
 	uint32_t code_size, max_blocks, max_map;
 	uint32_t code_used, code_base_used; /* the first bytes are the common stubs; lock */
-	uint32_t exit_stub, miss_stub;
+	uint32_t exit_stub, miss_stub, resume_stub;
 	struct bt_block *block;    /* pool, in the order of addresses */
 	_Atomic unsigned n_blocks;
 	struct bt_map *map;

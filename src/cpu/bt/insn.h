@@ -5,8 +5,7 @@
 
 #include "cpu/bt/asm.h"
 #include "cpu/bt/cache.h"
-
-#define BT_MAX_INSNS 48 /* of a block */
+#include "cpu/bt/plan.h"
 
 /* How an instruction is translated; classify.c decides. */
 enum bt_class {
@@ -83,6 +82,7 @@ struct translation {
 	unsigned n;
 	struct bt_stub stub[BT_MAX_STUBS];
 	unsigned n_stubs;
+	struct bt_plan plan;
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
 };
 
@@ -101,8 +101,12 @@ uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la);
 /* access.c */
 /* T0 = linear address of the memory operand. */
 void bt_emit_address(struct translation *t, const struct bt_insn *in);
-/* T0 holds a linear address: leave by a stub unless size bytes there may be accessed; then [T0 + T1]. */
-void bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+/* T0 holds a linear address: leave by the stub that is returned unless size bytes there may be accessed; then [T0 + T1]. */
+struct bt_stub *bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+/* The same for the span of a group; then T1 is what to add to an address in it. Without it: FORM_UNGROUPED. */
+void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+/* The instruction, which has no stolen register for data, with `base` for its base and T1 for its index. */
+void bt_emit_memory_based(struct translation *t, const struct bt_insn *in, unsigned base);
 /* The instruction with its memory operand at [T0 + T1], stolen registers as data operands included. */
 void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in);
 void bt_emit_copy(struct translation *t, const struct bt_insn *in);
@@ -120,6 +124,7 @@ void bt_emit_jcc(struct translation *t, const struct bt_insn *in);
 void bt_emit_call(struct translation *t, const struct bt_insn *in);
 void bt_emit_indirect(struct translation *t, const struct bt_insn *in); /* jmp and call r/m */
 void bt_emit_ret(struct translation *t, const struct bt_insn *in);
+void bt_emit_dispatch(struct translation *t, uint32_t start); /* go on at T0; start: of the branch that does so */
 void bt_emit_goto(struct translation *t, uint64_t target);              /* go on at a known address */
 void bt_emit_jcc_to(struct translation *t, unsigned cc, uint64_t target);
 /* T0 holds the target, all is done: go there. start: of the branch's code. */

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
+#include "cpu/bt/cross.h"
 #include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 #include "cpu/interp/interp.h"
@@ -230,7 +231,7 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 }
 
 /* The block at RIP. NULL: inside, its fetch faults or it is not in RAM, the reference finds out; outside, look again. */
-static struct bt_block *find_block(struct bt *bt)
+static struct bt_block *find_form(struct bt *bt, enum bt_form form)
 {
 	struct vcpu *v = bt->v;
 	struct bt_mode mode = current_mode(bt);
@@ -238,6 +239,7 @@ static struct bt_block *find_block(struct bt *bt)
 	uint64_t la = v->s.rip, gpa, gpa2 = BT_NO_PAGE;
 	bool global;
 
+	mode.form = (uint8_t)form;
 	if (mode.legacy.on) {
 		bt->fetch_fault = 0;
 		if (la > mode.legacy.cs_limit)
@@ -252,8 +254,14 @@ static struct bt_block *find_block(struct bt *bt)
 	b = bt_block_find(bt, la, gpa, gpa2, mode);
 	if (!b && !(b = make_block(bt, la, gpa, gpa2, mode)))
 		return NULL;
-	bt_jc_set(bt, b, global);
+	if (form == FORM_NORMAL)
+		bt_jc_set(bt, b, global);
 	return b;
+}
+
+static struct bt_block *find_block(struct bt *bt)
+{
+	return find_form(bt, FORM_NORMAL);
 }
 
 /* -- Running -------------------------------------------------------------------------------------------------- */
@@ -391,6 +399,36 @@ static bool only_page_faults(struct bt *bt, const struct bt_site *site)
 	return site->size <= 8 && !bt_site_touches_fpu(bt->cache, site);
 }
 
+/* The access of an instruction that only reads crosses a page. Returns host code to go on at, or 0: not done. */
+static uint32_t cross_read(struct bt *bt, const struct bt_site *site, uint64_t la)
+{
+	if (!site->pass || !bt_cross_begin(bt, la, site->size, false))
+		return 0;
+	bt->v->s.shadow = SHADOW_NONE;
+	bt->resume_at = site->pass;
+	return bt->cache->resume_stub;
+}
+
+/* The same of one that writes. */
+static uint32_t cross_write(struct bt *bt, const struct bt_site *site, uint64_t la)
+{
+	unsigned size = site->size;
+	struct bt_block *b;
+
+	if (!site->cross || needs_reference(bt->v) || !(b = find_form(bt, FORM_CROSSING)))
+		return 0;
+	return bt_cross_begin(bt, la, size, true) ? b->entry : 0;
+}
+
+static uint32_t do_crossing(struct bt *bt, const struct bt_site *site, uint64_t la, enum vcpu_exit *ex)
+{
+	uint32_t code = site->write ? cross_write(bt, site, la) : cross_read(bt, site, la);
+
+	if (!code)
+		*ex = step(bt, true);
+	return code;
+}
+
 static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
 {
 	struct vcpu *v = bt->v;
@@ -398,6 +436,8 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 	uint64_t la = missed_address(bt, site);
 	uint32_t err;
 
+	if (bt_crosses(la, site->size))
+		return do_crossing(bt, site, la, ex);
 	if (!thrashes(bt, site, la))
 		fill = bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(v), &err);
 	if (fill == BT_FILLED) {
@@ -421,6 +461,26 @@ static bool may_chain(struct bt_cache *c, const struct bt_site *site, const stru
 	       (bt_block_at(c, site->patch)->gpa & PAGE_MASK) == (b->gpa & PAGE_MASK);
 }
 
+/* The check of a group has failed: its page was not in the TLB, or the span is not in one page that may be accessed so. */
+static uint32_t do_group_miss(struct bt *bt, const struct bt_site *site)
+{
+	uint32_t generation = bt->generation;
+	uint64_t la = missed_address(bt, site);
+	struct bt_block *b;
+	uint32_t err;
+
+	if (!bt_crosses(la, site->size) && !thrashes(bt, site, la) &&
+	    bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(bt->v), &err) == BT_FILLED) {
+		bt->v->s.shadow = SHADOW_NONE;
+		return site->retry;
+	}
+	if (needs_reference(bt->v) || !(b = find_form(bt, FORM_UNGROUPED)))
+		return 0;
+	if (generation == bt->generation && may_chain(bt->cache, site, b))
+		bt_chain(bt, site, b);
+	return b->entry;
+}
+
 /*
  * Do what the exit asks for. Returns host code to go on at, or 0: go on at RIP. *ex is EXIT_KICKED
  * unless the guest has halted or shut down.
@@ -440,6 +500,11 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 		return b->entry;
 	case SITE_TLB:
 		return do_miss(bt, site, ex);
+	case SITE_GROUP:
+		return do_group_miss(bt, site);
+	case SITE_CROSSED:
+		bt_cross_end(bt);
+		return !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
 	case SITE_INDIRECT:
 		if (!x86_canonical(&bt->v->s, bt->v->s.rip)) {
 			bt_fpu_park(bt);

@@ -7,7 +7,8 @@
 #include "cpu/bt/system.h"
 
 static const char *const kind_name[SITE_KINDS] = {
-	[SITE_LOOKUP] = "lookup", [SITE_INDIRECT] = "indirect", [SITE_POLL] = "poll", [SITE_TLB] = "tlb",
+	[SITE_LOOKUP] = "lookup", [SITE_INDIRECT] = "indirect", [SITE_POLL] = "poll", [SITE_TLB] = "tlb", [SITE_GROUP] = "group",
+	[SITE_CROSSED] = "crossed",
 	[SITE_SYSTEM] = "system", [SITE_INTERP] = "interp", [SITE_INTERP_FPU] = "interp_fpu",
 };
 

@@ -251,6 +251,7 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 	    (tlb->tag[0][i] != (la & PAGE_MASK) && tlb->tag[1][i] != (la & PAGE_MASK))) {
 		empty_slot(tlb, i);
 		tlb->host[i] = (uint64_t)(uintptr_t)page;
+		tlb->addend[i] = (uint64_t)(uintptr_t)page - (la & PAGE_MASK);
 	}
 	if (!(tlb->state[i] & SLOT_LISTED))
 		journal_add(&set->tlb, mode, i);

@@ -72,7 +72,7 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 		else
 			bt_classify(t->bt, in, t->mode);
 		la = bt_next_rip(in);
-		if (bt_ends_block(in) || (la & PAGE_MASK) != (t->b->la & PAGE_MASK))
+		if (bt_ends_block(in) || (la & PAGE_MASK) != (t->b->la & PAGE_MASK) || t->mode.form == FORM_CROSSING)
 			return;
 	}
 }
@@ -150,9 +150,23 @@ static void emit_lea_constant(struct translation *t, const struct bt_insn *in)
 static void emit_memory(struct translation *t, const struct bt_insn *in)
 {
 	uint32_t retry = t->a.pc;
+	struct bt_stub *s;
 
+	if (t->mode.form == FORM_CROSSING) {
+		load_slot(&t->a, T0, &t->bt->exit_t0);
+		mov_imm(&t->a, T1, 0);
+		bt_emit_memory_insn(t, in);
+		bt_add_stub(t, jmp_forward(&t->a), SITE_CROSSED, bt_next_rip(in));
+		return;
+	}
 	bt_emit_address(t, in);
-	bt_emit_check(t, in, in->mem->size / 8u, in->writes_mem, retry);
+	s = bt_emit_check(t, in, in->mem->size / 8u, in->writes_mem, retry);
+	if (t->mode.legacy.on) /* which has limits besides */
+		s->site.pass = 0;
+	else if (!in->writes_mem)
+		s->site.pass = t->a.pc;
+	else
+		s->site.cross = in->i.mnemonic != ZYDIS_MNEMONIC_XCHG && !(in->i.attributes & ZYDIS_ATTRIB_HAS_LOCK);
 	bt_emit_memory_insn(t, in);
 }
 
@@ -198,7 +212,11 @@ static void emit_insns(struct translation *t)
 			.fpu = in->fpu,
 			.rsp = bt_branch_rsp(in),
 		};
-		emit_insn(t, in);
+		bt_emit_group_checks(t, &t->plan, n);
+		if (t->plan.at[n].group >= 0)
+			bt_emit_member(t, &t->plan, n);
+		else
+			emit_insn(t, in);
 	}
 	if (!bt_ends_block(&t->insn[t->n - 1]))
 		bt_emit_goto(t, bt_next_rip(&t->insn[t->n - 1]));
@@ -223,6 +241,18 @@ static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_si
 	return start;
 }
 
+/* The way that a group's check takes when it fails: by a jump that can be made to lead to the translation without groups. */
+static void emit_group_way(struct translation *t, struct bt_stub *s)
+{
+	bt_emit_restore_rcx(t->bt, &t->a, s->rcx);
+	s->rcx = RCX_IN_PLACE;
+	pad_before_jump(&t->a, 1);
+	put8(&t->a, 0xe9);
+	s->site.patch = t->a.pc;
+	put32(&t->a, 0);
+	s->site.stub = t->a.pc;
+}
+
 static void emit_stubs(struct translation *t)
 {
 	for (unsigned n = 0; n < t->n_stubs; n++) {
@@ -231,6 +261,8 @@ static void emit_stubs(struct translation *t)
 
 		jump_here(&t->a, s->disp);
 		s->site.stub = t->a.pc;
+		if (s->site.kind == SITE_GROUP)
+			emit_group_way(t, s);
 		start = emit_stub(t->bt, &t->a, &s->site, s->rcx);
 		if (s->site.kind == SITE_POLL)
 			t->b->stale_stub = start; /* the way out of a dropped block */
@@ -250,6 +282,12 @@ void bt_emit_common(struct bt *bt)
 	load_slot(&a, T1, &bt->self);
 	op_slot(&a, 0xff, 4, &bt->exit_fn); /* jmp [exit_fn] */
 	c->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE);
+	c->resume_stub = a.pc;
+	load_slot(&a, T1, &bt->exit_t1);
+	op_slot(&a, 0x8b, T0, &bt->resume_at); /* mov T0d, [resume_at] */
+	store_slot(&a, &bt->tmp, T0);
+	load_slot(&a, T0, &bt->exit_t0);
+	op_slot(&a, 0xff, 4, &bt->tmp); /* jmp [tmp] */
 	c->code_base_used = c->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 }
 
@@ -264,6 +302,17 @@ static void find_liveness(struct translation *t, const uint8_t *page)
 	bool wraps = bt_code_size(&t->mode) == CODE_16 && (t->mode.legacy.cs_base & (PAGE_SIZE - 1));
 
 	bt_flag_liveness(t->insn, t->n, wraps ? NULL : &peek);
+}
+
+static void plan(struct translation *t)
+{
+	if (t->mode.form == FORM_NORMAL && !t->mode.legacy.on) {
+		bt_plan(&t->plan, t->insn, t->n);
+		return;
+	}
+	t->plan.n_groups = 0;
+	for (unsigned n = 0; n < t->n; n++)
+		t->plan.at[n].group = BT_NO_GROUP;
 }
 
 struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
@@ -284,6 +333,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	t->b->version = ram_mark_code(bt->v->ram, page);
 	decode_block(t, bt->v->ram->base + page, gpa2);
 	find_liveness(t, bt->v->ram->base + page);
+	plan(t);
 	start = (uint32_t)(uintptr_t)c->code_rx + c->code_used;
 	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt };
 	emit_entries(t);

@@ -155,7 +155,8 @@ static void emit_mov_from_cr(struct translation *t, const struct bt_insn *in)
 	static const uint16_t field[] = { STATE(cr0), 0, STATE(cr2), STATE(cr3), STATE(cr4) };
 
 	load_vcpu(t);
-	load_disp(&t->a, bt_gpr_number(in->op[0].reg.value), T1, field[in->op[1].reg.value - ZYDIS_REGISTER_CR0]);
+	op_disp(&t->a, 0x8b, !t->mode.legacy.on, bt_gpr_number(in->op[0].reg.value), T1,
+		field[in->op[1].reg.value - ZYDIS_REGISTER_CR0]);
 	emit_to_register(t, in);
 }
 

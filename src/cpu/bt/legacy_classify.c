@@ -86,7 +86,7 @@ static enum bt_class classify(const struct translation *t, const struct bt_insn 
 	case ZYDIS_CATEGORY_UNCOND_BR:
 	case ZYDIS_CATEGORY_CALL:
 	case ZYDIS_CATEGORY_RET:
-		return classify_branch(t, in);
+		return bt_system_op(in) == BT_OP_NONE ? classify_branch(t, in) : BT_CLASSES;
 	case ZYDIS_CATEGORY_PUSH:
 	case ZYDIS_CATEGORY_POP:
 		return bt_system_op(in) == BT_OP_NONE ? classify_stack(in) : BT_CLASSES;

@@ -81,19 +81,87 @@ static enum bt_system_op xsave_op(const struct bt_insn *in)
 	}
 }
 
-/* Outside of 64-bit mode. */
+/* -- Outside of 64-bit mode ------------------------------------------------------------------------------ */
+
+static bool is_sreg(const ZydisDecodedOperand *o) /* that may be loaded without a shadow */
+{
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+	       o->reg.value != ZYDIS_REGISTER_CS && o->reg.value != ZYDIS_REGISTER_SS;
+}
+
+static enum bt_system_op legacy_mov(const struct bt_insn *in)
+{
+	ZydisRegister to = in->op[0].reg.value, from = in->op[1].reg.value;
+
+	if (in->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || in->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return BT_OP_NONE;
+	if (is_sreg(&in->op[0]))
+		return BT_OP_LEGACY_MOV_SREG;
+	if (to == ZYDIS_REGISTER_CR3)
+		return BT_OP_MOV_TO_CR3;
+	return from == ZYDIS_REGISTER_CR0 || from == ZYDIS_REGISTER_CR2 || from == ZYDIS_REGISTER_CR3 || from == ZYDIS_REGISTER_CR4
+		       ? BT_OP_MOV_FROM_CR
+		       : BT_OP_NONE;
+}
+
+/* F2 or F3, whichever comes last; 0: neither */
+static uint8_t repeat_prefix(const struct bt_insn *in)
+{
+	uint8_t p = 0;
+
+	for (unsigned n = 0; n < in->i.raw.prefix_count; n++)
+		if (in->i.raw.prefixes[n].value == 0xf2 || in->i.raw.prefixes[n].value == 0xf3)
+			p = in->i.raw.prefixes[n].value;
+	return p;
+}
+
+/* MOVS, CMPS, STOS and SCAS; repeated LODS is for nobody. */
+static enum bt_system_op legacy_string(const struct bt_insn *in)
+{
+	return repeat_prefix(in) && (in->i.opcode & 0xfe) != 0xac ? BT_OP_LEGACY_STRING : BT_OP_NONE;
+}
+
+static void describe_string(struct bt_site *site, const struct bt_insn *in)
+{
+	static const uint8_t ops[] = { [0] = BT_STRING_MOVS, [1] = BT_STRING_CMPS, [3] = BT_STRING_STOS, [5] = BT_STRING_SCAS };
+
+	site->reg = ops[(in->i.opcode - 0xa4) >> 1 & 7] | (repeat_prefix(in) == 0xf3 ? BT_STRING_WHILE_EQUAL : 0);
+	site->sub = in->i.address_width == 32;
+	for (unsigned n = 0; n < in->i.operand_count; n++) {
+		const ZydisDecodedOperand *o = &in->op[n];
+
+		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
+			continue;
+		site->size = (uint8_t)(o->size / 8);
+		if (bt_gpr_number(o->mem.base) == R_SI)
+			site->write = (uint8_t)(o->mem.segment - ZYDIS_REGISTER_ES);
+	}
+}
+
 static enum bt_system_op legacy_op(const struct bt_insn *in)
 {
+	if (in->i.meta.category == ZYDIS_CATEGORY_STRINGOP)
+		return legacy_string(in);
 	switch (in->i.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI: return BT_OP_CLI;
 	case ZYDIS_MNEMONIC_STI: return BT_OP_STI;
 	case ZYDIS_MNEMONIC_CLAC: return BT_OP_CLAC;
 	case ZYDIS_MNEMONIC_STAC: return BT_OP_STAC;
+	case ZYDIS_MNEMONIC_PUSHF:
+	case ZYDIS_MNEMONIC_PUSHFD: return BT_OP_LEGACY_PUSHF;
+	case ZYDIS_MNEMONIC_POPF:
+	case ZYDIS_MNEMONIC_POPFD: return BT_OP_LEGACY_POPF;
+	case ZYDIS_MNEMONIC_POP: return is_sreg(&in->op[0]) ? BT_OP_LEGACY_POP_SREG : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_IRET:
+	case ZYDIS_MNEMONIC_IRETD: return BT_OP_LEGACY_IRET;
+	case ZYDIS_MNEMONIC_SYSENTER: return BT_OP_SYSENTER;
+	case ZYDIS_MNEMONIC_SYSEXIT: return BT_OP_SYSEXIT;
 	case ZYDIS_MNEMONIC_RDTSC: return BT_OP_RDTSC;
 	case ZYDIS_MNEMONIC_RDTSCP: return BT_OP_RDTSCP;
 	case ZYDIS_MNEMONIC_RDMSR: return BT_OP_RDMSR;
 	case ZYDIS_MNEMONIC_WRMSR: return BT_OP_WRMSR;
 	case ZYDIS_MNEMONIC_INVLPG: return in->mem ? BT_OP_INVLPG : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_MOV: return legacy_mov(in);
 	case ZYDIS_MNEMONIC_BT: return bit_op(in, BT_OP_BT);
 	case ZYDIS_MNEMONIC_BTS: return bit_op(in, BT_OP_BTS);
 	case ZYDIS_MNEMONIC_BTR: return bit_op(in, BT_OP_BTR);
@@ -101,6 +169,8 @@ static enum bt_system_op legacy_op(const struct bt_insn *in)
 	default: return BT_OP_NONE;
 	}
 }
+
+/* -- Which -------------------------------------------------------------------------------------------------- */
 
 enum bt_system_op bt_system_op(const struct bt_insn *in)
 {
@@ -169,6 +239,22 @@ static void describe(struct bt_site *site, const struct bt_insn *in)
 		site->size = in->i.mnemonic == ZYDIS_MNEMONIC_RDFSBASE || in->i.mnemonic == ZYDIS_MNEMONIC_WRFSBASE
 				     ? SEG_FS
 				     : SEG_GS;
+		break;
+	case BT_OP_LEGACY_PUSHF:
+	case BT_OP_LEGACY_POPF:
+	case BT_OP_LEGACY_IRET:
+		site->size = in->i.operand_width / 8;
+		break;
+	case BT_OP_LEGACY_MOV_SREG:
+		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);
+		site->size = (uint8_t)(in->op[0].reg.value - ZYDIS_REGISTER_ES);
+		break;
+	case BT_OP_LEGACY_POP_SREG:
+		site->reg = in->i.operand_width / 8;
+		site->size = (uint8_t)(in->op[0].reg.value - ZYDIS_REGISTER_ES);
+		break;
+	case BT_OP_LEGACY_STRING:
+		describe_string(site, in);
 		break;
 	case BT_OP_MOV_TO_CR3:
 		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);

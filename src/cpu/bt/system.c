@@ -156,7 +156,7 @@ void bt_load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d)
 	seg->base = desc_base(d);
 }
 
-static void null_inner_segments(struct x86_state *s)
+void bt_null_inner_segments(struct x86_state *s)
 {
 	static const uint8_t data[] = { SEG_ES, SEG_FS, SEG_GS, SEG_DS };
 
@@ -216,7 +216,7 @@ static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
 	s->rip = f[0];
 	s->gpr[R_SP] = f[3];
 	if (s->cpl != old_cpl)
-		null_inner_segments(s);
+		bt_null_inner_segments(s);
 	set_flags(s, f[2], mask);
 	return BT_MOVED;
 }
@@ -302,7 +302,7 @@ static enum bt_done do_mov_to_cr3(struct bt *bt, const struct bt_site *site)
 {
 	struct vcpu *v = bt->v;
 
-	if (v->s.cpl || vcpu_set_cr3(v, v->s.gpr[site->reg]))
+	if (v->s.cpl || vcpu_set_cr3(v, x86_64bit(&v->s) ? v->s.gpr[site->reg] : (uint32_t)v->s.gpr[site->reg]))
 		return BT_REFUSED;
 	v->s.rip += site->len;
 	return BT_MOVED;

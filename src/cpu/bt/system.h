@@ -33,7 +33,13 @@
 	X(MOVS, do_string, "movs")                        /* size: of an element, reg: 1 with REP */         \
 	X(STOS, do_string, "stos")                                                                           \
 	X(XSAVE, bt_do_xsave, "xsave")                    /* T0: the area, size: enum bt_xsave, reg: REX.W */ \
-	X(XRSTOR, bt_do_xrstor, "xrstor")                 /* the same */
+	X(XRSTOR, bt_do_xrstor, "xrstor")                 /* the same */                                     \
+	/* Outside of 64-bit mode: legacy_system.c */                                                        \
+	X(LEGACY_PUSHF, bt_do_legacy_pushf, "pushf.32")   /* size: of the operand */                         \
+	X(LEGACY_POPF, bt_do_legacy_popf, "popf.32")      /* the same */                                     \
+	X(LEGACY_MOV_SREG, bt_do_legacy_mov_sreg, "mov to sreg.32") /* size: ES, DS, FS or GS; reg */        \
+	X(LEGACY_POP_SREG, bt_do_legacy_pop_sreg, "pop sreg.32") /* size: the same; reg: size of the operand */ \
+	X(LEGACY_STRING, bt_do_legacy_string, "rep.32")   /* size: of an element; reg: enum bt_legacy_string; sub: ECX */
 
 /* These set RIP themselves and never go on behind their site. */
 #define BT_OPS_JUMP(X)                                                                                       \
@@ -41,7 +47,10 @@
 	X(INVLPG, do_invlpg, "invlpg")                    /* T0: the address */                              \
 	X(SYSCALL, do_syscall, "syscall")                                                                    \
 	X(SYSRET, do_sysret, "sysret")                                                                       \
-	X(IRETQ, do_iretq, "iretq")
+	X(IRETQ, do_iretq, "iretq")                                                                          \
+	X(LEGACY_IRET, bt_do_legacy_iret, "iret.32")      /* size: of the operand */                         \
+	X(SYSENTER, bt_do_sysenter, "sysenter")                                                              \
+	X(SYSEXIT, bt_do_sysenter, "sysexit")
 
 enum bt_system_op {
 	BT_OP_NONE,
@@ -55,6 +64,12 @@ enum bt_system_op {
 
 enum bt_xsave { BT_XSAVE, BT_XSAVEOPT, BT_XSAVEC, BT_XSAVES }; /* XRSTOR is the first, XRSTORS the last */
 
+/* write: the segment of [SI] */
+enum bt_legacy_string {
+	BT_STRING_MOVS, BT_STRING_STOS, BT_STRING_CMPS, BT_STRING_SCAS, BT_STRING_OP = 3,
+	BT_STRING_WHILE_EQUAL = 4, /* REPE, not REPNE */
+};
+
 enum bt_done {
 	BT_REFUSED, /* not a plain case: the reference engine executes it, at RIP */
 	BT_NEXT,    /* done, RIP is behind it: go on at site->retry unless an event is pending */
@@ -67,6 +82,18 @@ enum bt_done bt_system(struct bt *bt, const struct bt_site *site);
 /* xstate.c; they change the FPU state, and what they refuse needs it in its canonical place. */
 enum bt_done bt_do_xsave(struct bt *bt, const struct bt_site *site);
 enum bt_done bt_do_xrstor(struct bt *bt, const struct bt_site *site);
+
+/* legacy_system.c */
+enum bt_done bt_do_legacy_pushf(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_legacy_popf(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_legacy_mov_sreg(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_legacy_pop_sreg(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_legacy_string(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_legacy_iret(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_sysenter(struct bt *bt, const struct bt_site *site);
+
+/* Data segments that the ring just returned to may not use become null. */
+void bt_null_inner_segments(struct x86_state *s);
 
 /* A present GDT descriptor of code or data whose accessed bit is set; 0: there is none, or it is not a plain case. */
 uint64_t bt_read_descriptor(struct bt *bt, unsigned sel);

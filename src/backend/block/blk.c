@@ -290,21 +290,59 @@ static bool nothing_new(struct blk *b)
 	return nothing;
 }
 
+struct birth {
+	struct blk *b;
+	int (*open)(struct blk *b, void *arg, struct err *e);
+	void *arg;
+	struct err *e;
+	bool over; /* blk.lock */
+	int rc;
+};
+
+/*
+ * The image is opened and closed on this thread too: what it does asynchronously meanwhile belongs to the thread
+ * that begins with it.
+ */
 static void *disk_thread(void *arg)
 {
-	struct blk *b = arg;
+	struct birth *birth = arg;
+	struct blk *b = birth->b;
+	const int rc = birth->open(b, birth->arg, birth->e);
 
+	if (!rc)
+		atomic_store(&b->size, ALIGN_DOWN(b->img->size, b->block_size));
+	lock_take(&b->lock);
+	birth->rc = rc;
+	birth->over = true;
+	pthread_cond_broadcast(&b->quiet);
+	lock_drop(&b->lock);
+	if (rc)
+		return NULL;
 	while (!take_work(b)) {
 		uint64_t wait = let_go(b);
 
 		loop_announce_sleep(b->loop);
 		loop_step(b->loop, nothing_new(b) ? wait : 0);
 	}
+	b->close_rc = image_close(b->img);
 	return NULL;
 }
 
-int blk_start(struct blk *b, struct err *e)
+static void free_lists(struct blk *b)
 {
+	while (!list_empty(&b->free_rqs)) {
+		struct rq *q = list_entry(b->free_rqs.next, struct rq, node);
+
+		list_del(&q->node);
+		free(q);
+	}
+	pthread_cond_destroy(&b->quiet);
+	lock_release(&b->lock);
+}
+
+int blk_start(struct blk *b, int (*open)(struct blk *b, void *arg, struct err *e), void *arg, struct err *e)
+{
+	struct birth birth = { .b = b, .open = open, .arg = arg, .e = e };
 	sigset_t all, old;
 	int rc;
 
@@ -316,29 +354,34 @@ int blk_start(struct blk *b, struct err *e)
 	list_init(&b->held);
 	list_init(&b->kept);
 	list_init(&b->free_rqs);
-	atomic_store(&b->size, ALIGN_DOWN(b->img->size, b->block_size));
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&b->thread, NULL, disk_thread, b);
+	rc = pthread_create(&b->thread, NULL, disk_thread, &birth);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return rc ? err_set(e, rc, "%s: no thread for the disk: %s", b->file, strerror(rc)) : 0;
+	if (rc) {
+		free_lists(b);
+		return err_set(e, rc, "%s: no thread for the disk: %s", b->file, strerror(rc));
+	}
+	lock_take(&b->lock);
+	while (!birth.over)
+		pthread_cond_wait(&b->quiet, &b->lock.m);
+	lock_drop(&b->lock);
+	if (birth.rc) {
+		pthread_join(b->thread, NULL);
+		free_lists(b);
+	}
+	return birth.rc;
 }
 
-void blk_stop(struct blk *b)
+int blk_stop(struct blk *b)
 {
 	lock_take(&b->lock);
 	b->stop = true;
 	lock_drop(&b->lock);
 	loop_wake(b->loop);
 	pthread_join(b->thread, NULL);
-	while (!list_empty(&b->free_rqs)) {
-		struct rq *q = list_entry(b->free_rqs.next, struct rq, node);
-
-		list_del(&q->node);
-		free(q);
-	}
-	pthread_cond_destroy(&b->quiet);
-	lock_release(&b->lock);
+	free_lists(b);
+	return b->close_rc;
 }
 
 void blk_drain(struct blk *b)

@@ -31,6 +31,7 @@ struct blk {
 	enum blk_cache cache;
 	uint32_t block_size;
 	pthread_t thread;
+	int close_rc;
 
 	struct lock lock;         /* guards down to the blank line */
 	pthread_cond_t quiet;     /* outstanding, kept, or an item's over has changed */
@@ -57,8 +58,8 @@ struct blk {
 	struct blk_counter count[BLK_N_OPS];
 };
 
-/* Start and end the disk's thread. */
-int blk_start(struct blk *b, struct err *e);
-void blk_stop(struct blk *b);
+/* Start the disk's thread, which first calls open(); end it, which closes the image: what could not be written. */
+int blk_start(struct blk *b, int (*open)(struct blk *b, void *arg, struct err *e), void *arg, struct err *e);
+int blk_stop(struct blk *b);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/block/blk_impl.h"
+#include "backend/block/qcow2.h"
 #include "base/log.h"
 
 #define MAX_BLOCK 4096
@@ -24,8 +25,9 @@ static int check_options(const struct blk_options *o, struct err *e)
 	return 0;
 }
 
-static int open_image(struct blk *b, const struct blk_options *o, struct err *e)
+static int open_image(struct blk *b, void *arg, struct err *e)
 {
+	const struct blk_options *o = arg;
 	const bool write = !o->readonly && !o->ephemeral;
 	const struct image_options io = {
 		.format = o->format,
@@ -33,15 +35,25 @@ static int open_image(struct blk *b, const struct blk_options *o, struct err *e)
 		.no_sync = o->cache == BLK_CACHE_UNSAFE,
 		.secret_file = o->secret_file,
 	};
+	struct image *top;
+	int rc = image_open(&b->img, b->loop, o->file, &io, e);
 
-	if (o->ephemeral)
-		return err_set(e, ENOTSUP, "%s: ephemeral disks are not there yet; work on a copy", o->file);
-	return image_open(&b->img, b->loop, o->file, &io, e);
+	if (rc || !o->ephemeral)
+		return rc;
+	rc = qcow2_open_overlay(&top, b->loop, b->img, e);
+	if (rc) {
+		image_close(b->img);
+		return rc;
+	}
+	top->own_backing = true;
+	b->img = top;
+	b->cache = BLK_CACHE_UNSAFE;
+	b->ephemeral = true;
+	return 0;
 }
 
 static void free_blk(struct blk *b)
 {
-	image_close(b->img);
 	loop_free(b->loop);
 	free(b->file);
 	free(b);
@@ -66,9 +78,7 @@ int blk_open(struct blk **out, const struct blk_options *o, struct err *e)
 	throttle_init(&b->iops, o->iops.rate, o->iops.burst, loop_now());
 	rc = loop_new(&b->loop, e);
 	if (!rc)
-		rc = open_image(b, o, e);
-	if (!rc)
-		rc = blk_start(b, e);
+		rc = blk_start(b, open_image, (void *)(uintptr_t)o, e);
 	if (rc) {
 		free_blk(b);
 		return rc;
@@ -83,11 +93,9 @@ int blk_shut(struct blk *b, struct err *e)
 
 	if (!b)
 		return 0;
-	blk_stop(b);
-	rc = image_close(b->img);
+	rc = blk_stop(b);
 	if (rc)
 		err_set(e, -rc, "%s: what was left to be written could not be: %s", b->file, strerror(-rc));
-	b->img = NULL;
 	free_blk(b);
 	return rc;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/block/image.h"
+#include "backend/block/qcow2.h"
 #include "base/log.h"
 #include "base/tunables.h"
 
@@ -79,11 +80,13 @@ static int open_format(struct image **out, struct bfile *f, const struct image_o
 		return rc;
 	if (!strcmp(format, "raw") || !strcmp(format, "nbd"))
 		return raw_open(out, f, probed, e);
+	if (!strcmp(format, "qcow2"))
+		return qcow2_open(out, f, o, depth, e);
 	return err_set(e, ENOTSUP, "%s: the format '%s' is not for us; convert it with 'qemu-img convert -O qcow2', or serve it with "
 		       "'qemu-nbd -r -f %s' and open nbd://localhost", f->name, format, format);
 }
 
-static int image_open_depth(struct image **out, struct loop *l, const char *name, const struct image_options *o, unsigned depth,
+int image_open_depth(struct image **out, struct loop *l, const char *name, const struct image_options *o, unsigned depth,
 		     struct err *e)
 {
 	struct bfile *f;

@@ -151,6 +151,30 @@ static void test_probing(void **state)
 	assert_true(blk_open(&b, &o, &e) < 0);
 }
 
+static void test_options(void **state)
+{
+	static const char *const bad[] = { "", "format=raw", "f,cache=fast", "f,bps=1.2.3", "f,iops=many", "f,readonly=perhaps", "f,size=3",
+					   "f,block-size=1000", "f,bps=99999999999E" };
+	struct blk_options o;
+	struct err e;
+
+	assert_int_equal(blk_options_parse(&o, "a,,b=c.img,format=raw,readonly,cache=none,bps=20M:1G,iops=1.5k,discard=ignore", &e), 0);
+	assert_string_equal(o.file, "a,b=c.img");
+	assert_string_equal(o.format, "raw");
+	assert_true(o.readonly && !o.discard && !o.ephemeral && o.cache == BLK_CACHE_NONE);
+	assert_true(o.bps.rate == 20 * MiB && o.bps.burst == GiB && o.iops.rate == 1536 && !o.iops.burst);
+	blk_options_release(&o);
+	assert_int_equal(blk_options_parse(&o, "file=x.qcow2,ephemeral=on,secret=pw,block-size=4096", &e), 0);
+	assert_string_equal(o.file, "x.qcow2");
+	assert_true(o.ephemeral && o.block_size == 4096);
+	blk_options_release(&o);
+	assert_int_equal(blk_options_parse(&o, "format=qcow2,file=x", &e), 0);
+	assert_string_equal(o.file, "x");
+	blk_options_release(&o);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_true(blk_options_parse(&o, bad[i], &e) < 0 && e.msg[0]);
+}
+
 static void test_locks(void **state)
 {
 	struct blk_options w, r;
@@ -309,6 +333,7 @@ static void full_and_on(void)
 	assert_int_equal(f.n, 1);
 	blk_retry(b);
 	wait_full(&f, 2);
+	blk_drain(b);
 	assert_int_equal(mount(NULL, path("small"), NULL, MS_REMOUNT, "size=16m"), 0);
 	blk_retry(b);
 	for (unsigned i = 0; i < 64; i++)
@@ -360,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_writethrough),
 		cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_probing),
+		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_submit_from_done),
 		cmocka_unit_test(test_limits),

@@ -108,6 +108,20 @@ struct blk_options {
 void blk_options_init(struct blk_options *o);
 
 /*
+ * Options as text: "FILE[,name=value...]", as --disk has them; a comma in a value is doubled, and file=, format=, driver= may stand
+ * first. All strings are copies, for blk_options_release(). Errors (-EINVAL) say what would be right.
+ */
+int blk_options_parse(struct blk_options *o, const char *text, struct err *e);
+void blk_options_release(struct blk_options *o);
+
+/* One option into options whose strings are copies; value "" for a flag that is just named. */
+int blk_options_set(struct blk_options *o, const char *name, const char *value, struct err *e);
+bool blk_options_has(const char *name, size_t len);
+
+/* "1.5G", "512K", "20MiB", "1000": bytes, powers of 1024. -EINVAL, -ERANGE. */
+int blk_parse_size(const char *text, uint64_t *size);
+
+/*
  * Open a disk and start its thread. The image is locked against a second writer (or, read-only, against any
  * writer) in a way that qemu and qemu-img respect and heed. Errors: -errno with a message that says what to do.
  */

@@ -84,8 +84,10 @@ void vcpu_take_work(struct vcpu *v)
 {
 	uint32_t work = atomic_fetch_and(&v->work, ~(uint32_t)(WORK_INIT | WORK_SIPI | WORK_TLB | WORK_SMI));
 
-	if (work & WORK_TLB)
+	if (work & WORK_TLB) {
+		nested_flush(v->nested);
 		tlb_flush_all(v->tlb);
+	}
 	if (work & WORK_INIT)
 		vcpu_reset(v, true);
 	if (work & WORK_SIPI)
@@ -305,11 +307,13 @@ int vcpu_new(struct vcpu **out, struct vcpu_group *g, unsigned index, const stru
 	v->cpuid = g->cpuid;
 	v->engine = engine;
 	v->tlb = calloc(1, sizeof(*v->tlb));
-	if (!v->tlb) {
+	v->nested = calloc(1, sizeof(*v->nested));
+	if (!v->tlb || !v->nested) {
 		err_set(e, ENOMEM, "vCPU %u: out of memory", index);
 		goto fail;
 	}
 	tlb_init(v->tlb);
+	nested_init(v->nested, v->mem, v->ram);
 	rc = interp_new(v, e);
 	if (rc)
 		goto fail;
@@ -333,6 +337,7 @@ void vcpu_free(struct vcpu *v)
 		v->engine->destroy(v);
 	interp_free(v);
 	free(v->tlb);
+	free(v->nested);
 	pthread_cond_destroy(&v->sleep_cond);
 	pthread_mutex_destroy(&v->sleep_lock);
 	free(v);

@@ -13,6 +13,7 @@
 #include "cpu/stats.h"
 #include "irq/irq.h"
 #include "mem/space.h"
+#include "mmu/nested.h"
 #include "mmu/tlb.h"
 #include "x86/state.h"
 
@@ -49,6 +50,7 @@ struct vcpu {
 	void *engine_data;     /* the engine's own */
 	struct interp *interp; /* the reference engine's context: every vCPU has one, for interp_step() */
 	struct tlb *tlb;
+	struct nested *nested; /* the memory space by pages */
 	struct vcpu_stats stats;
 
 	struct vcpu_group *group;

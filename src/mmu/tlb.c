@@ -65,6 +65,7 @@ static bool filter_may_have(const struct tlb *t, uint64_t la)
 void tlb_init(struct tlb *t)
 {
 	memset(t, 0, sizeof(*t));
+	pscache_init(&t->ps);
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
 			invalidate(&t->e[m][i]);
@@ -153,6 +154,7 @@ void tlb_flush_all(struct tlb *t)
 
 	t->stats.flushes++;
 	t->log.all++;
+	pscache_flush(&t->ps);
 	sweep(t, &v);
 }
 
@@ -162,6 +164,7 @@ void tlb_flush_nonglobal(struct tlb *t, uint64_t pcid)
 
 	t->stats.flushes++;
 	note(t, TLB_FLUSH_PCID, 0, pcid);
+	pscache_flush_pcid(&t->ps, pcid);
 	sweep(t, &v);
 }
 
@@ -171,12 +174,17 @@ void tlb_flush_all_nonglobal(struct tlb *t)
 
 	t->stats.flushes++;
 	t->log.nonglobal++;
+	pscache_flush(&t->ps);
 	sweep(t, &v);
 }
 
 static void flush_page(struct tlb *t, const struct victim *v)
 {
 	t->stats.page_flushes++;
+	if (v->global)
+		pscache_flush_page(&t->ps, v->la, v->pcid);
+	else
+		pscache_flush_pcid(&t->ps, v->pcid);
 	note(t, v->global ? TLB_FLUSH_PAGE : TLB_FLUSH_PAGE_PCID, v->la, v->pcid);
 	if (filter_may_have(t, v->la)) {
 		sweep(t, v);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "mmu/pscache.h"
 #include "mmu/walk.h"
 
 #define TLB_ENTRIES 1024 /* per mode; a power of two */
@@ -48,6 +49,7 @@ struct tlb {
 	struct {
 		uint64_t fills, flushes, page_flushes;
 	} stats;
+	struct pscache ps;  /* flushed with the entries; for mmu_walk_cached() */
 	/* What has been flushed so far. */
 	struct tlb_log {
 		uint64_t all, nonglobal; /* how often everything, and everything that is not global */

@@ -15,6 +15,7 @@
  * and CR4.CET cannot be set). AMD's reserved bit 8 of upper entries is ignored as Intel does.
  */
 #include "mem/view.h"
+#include "mmu/pscache.h"
 #include "mmu/walk.h"
 
 /* Bits of paging-structure entries, SDM tables 4-4 to 4-20 */
@@ -299,30 +300,139 @@ static void begin(struct walk *w, const struct x86_state *s, struct space *mem, 
 	w->gpa_bits = gpa_bits;
 }
 
+static void identity(uint64_t la, struct mmu_translation *out)
+{
+	*out = (struct mmu_translation){ .gpa = la, .page_shift = 12, .dirty = true, .can_read = true,
+					 .can_write = true, .can_fetch = true };
+}
+
+static uint32_t walk_tables(struct walk *w, enum mmu_access access, enum mmu_mode mode, struct mmu_translation *out)
+{
+	uint32_t fault;
+
+	for (unsigned tries = 0; tries < MAX_RESTARTS; tries++) {
+		fault = descend(w);
+		if (fault)
+			return fault | access_error(w->s, access, mode);
+		judge(w, mode, out);
+		if (!allowed(out, access))
+			return MMU_FAULT | PF_P | access_error(w->s, access, mode);
+		if (set_accessed(w, access))
+			break;
+	}
+	out->dirty = w->e[w->n - 1].val & PTE_D;
+	return 0;
+}
+
 uint32_t mmu_walk(const struct x86_state *s, struct space *mem, unsigned gpa_bits, uint64_t la,
 		  enum mmu_access access, enum mmu_mode mode, struct mmu_translation *out)
 {
 	struct walk w;
-	uint32_t fault;
 
 	if (!(s->cr0 & CR0_PG)) {
-		*out = (struct mmu_translation){ .gpa = la, .page_shift = 12, .dirty = true, .can_read = true,
-						 .can_write = true, .can_fetch = true };
+		identity(la, out);
 		return 0;
 	}
 	begin(&w, s, mem, gpa_bits, la);
-	for (unsigned tries = 0; tries < MAX_RESTARTS; tries++) {
-		fault = descend(&w);
-		if (fault)
-			return fault | access_error(s, access, mode);
-		judge(&w, mode, out);
-		if (!allowed(out, access))
-			return MMU_FAULT | PF_P | access_error(s, access, mode);
-		if (set_accessed(&w, access))
-			break;
+	return walk_tables(&w, access, mode, out);
+}
+
+/* -- By way of the paging-structure cache ------------------------------------------------------------ */
+
+/* A large page: the entry is the whole translation, unless D is yet to be set. */
+static bool from_large(struct walk *w, const struct pscache_entry *c, enum mmu_access access)
+{
+	if (access == ACCESS_WRITE && !c->dirty)
+		return false;
+	w->e[0] = (struct entry){ .val = (c->global ? PTE_G : 0) | (c->dirty ? PTE_D : 0), .bytes = 8 };
+	w->shift = c->page_shift;
+	w->gpa = c->gpa | (w->la & (BIT(PSCACHE_SHIFT) - 1));
+	return true;
+}
+
+/* The last level's entry, from the page table that the cache names. */
+static bool from_table(struct walk *w, const struct pscache_entry *c)
+{
+	const struct paging *p = paging_mode(w->s);
+	struct entry *e = &w->e[0];
+
+	*e = (struct entry){ .ram = c->ram, .gpa = c->gpa + bits_of(w->la, 20, 12) * 8, .bytes = 8 };
+	e->val = __atomic_load_n((uint64_t *)entry_host(e), __ATOMIC_ACQUIRE);
+	if (!(e->val & PTE_P) || (e->val & reserved_bits(w, p, 12, true)))
+		return false;
+	w->user &= !!(e->val & PTE_U);
+	w->write &= !!(e->val & PTE_W);
+	w->xd |= !!(e->val & PTE_XD);
+	w->shift = 12;
+	w->gpa = entry_address(p, e->val, 12) | (w->la & 0xfff);
+	return true;
+}
+
+/* The translation by what is cached; false: memory has to be asked. */
+static bool walk_from(struct walk *w, const struct pscache_entry *c, enum mmu_access access, enum mmu_mode mode,
+		      struct mmu_translation *out)
+{
+	w->n = 1;
+	w->user = c->user;
+	w->write = c->write;
+	w->xd = c->xd;
+	if (c->page_shift > 12 ? !from_large(w, c, access) : !from_table(w, c))
+		return false;
+	judge(w, mode, out);
+	if (!allowed(out, access) || (c->page_shift == 12 && !set_accessed(w, access)))
+		return false;
+	out->dirty = w->e[0].val & PTE_D;
+	return true;
+}
+
+/* What the walk has found above the last level. Tables outside of writable RAM are not worth the trouble. */
+static void remember(struct pscache *ps, uint64_t pcid, const struct walk *w)
+{
+	const struct entry *leaf = &w->e[w->n - 1];
+	struct pscache_entry c = { .page_shift = (uint8_t)w->shift, .user = true, .write = true };
+	unsigned upper = w->n - (w->shift == 12);
+
+	if (!leaf->ram)
+		return;
+	for (unsigned i = 0; i < upper; i++) {
+		c.user &= !!(w->e[i].val & PTE_U);
+		c.write &= !!(w->e[i].val & PTE_W);
+		c.xd |= !!(w->e[i].val & PTE_XD);
 	}
-	out->dirty = w.e[w.n - 1].val & PTE_D;
-	return 0;
+	if (w->shift == 12) {
+		c.ram = leaf->ram;
+		c.gpa = leaf->gpa & ~0xfffull;
+	} else {
+		c.gpa = w->gpa & ~(BIT(PSCACHE_SHIFT) - 1);
+		c.global = (leaf->val & PTE_G) != 0;
+		c.dirty = (leaf->val & PTE_D) != 0;
+	}
+	pscache_fill(ps, w->la, pcid, &c);
+}
+
+uint32_t mmu_walk_cached(struct pscache *ps, uint64_t pcid, const struct x86_state *s, struct space *mem, unsigned gpa_bits,
+			 uint64_t la, enum mmu_access access, enum mmu_mode mode, struct mmu_translation *out)
+{
+	const struct pscache_entry *c;
+	struct walk w;
+	uint32_t fault;
+
+	if (!(s->cr0 & CR0_PG)) {
+		identity(la, out);
+		return 0;
+	}
+	begin(&w, s, mem, gpa_bits, la);
+	if (!(s->cr4 & CR4_PAE)) /* entries of 4 bytes, page tables for 4 MiB */
+		return walk_tables(&w, access, mode, out);
+	c = pscache_find(ps, w.la, pcid);
+	if (c && walk_from(&w, c, access, mode, out))
+		return 0;
+	fault = walk_tables(&w, access, mode, out);
+	if (!fault)
+		remember(ps, pcid, &w);
+	if (c && !fault)
+		ps->stats.stale++;
+	return fault;
 }
 
 bool mmu_translate_debug(const struct x86_state *s, struct space *mem, unsigned gpa_bits, uint64_t la,

@@ -34,6 +34,14 @@ struct mmu_translation {
 uint32_t mmu_walk(const struct x86_state *s, struct space *mem, unsigned gpa_bits, uint64_t la,
 		  enum mmu_access access, enum mmu_mode mode, struct mmu_translation *out);
 
+/*
+ * The same by way of a paging-structure cache. What it says of the levels above the last may be older than memory until
+ * the guest flushes (struct tlb does that to its ps); a fault is never one that memory does not confirm.
+ */
+struct pscache;
+uint32_t mmu_walk_cached(struct pscache *ps, uint64_t pcid, const struct x86_state *s, struct space *mem, unsigned gpa_bits,
+			 uint64_t la, enum mmu_access access, enum mmu_mode mode, struct mmu_translation *out);
+
 /* The same without setting A or D and without permission checks, for debuggers; false: not mapped. */
 bool mmu_translate_debug(const struct x86_state *s, struct space *mem, unsigned gpa_bits, uint64_t la,
 			 uint64_t *gpa);

@@ -156,8 +156,7 @@ static bool fetch_gpa(struct bt *bt, uint64_t la, uint64_t *gpa, bool *global)
 	enum mmu_mode mode = v->s.cpl == 3 ? MMU_USER : MMU_KERNEL;
 	struct tlb_entry *e = tlb_slot(v->tlb, mode, la);
 	struct mmu_translation tr;
-	bool readonly;
-	uint8_t *page;
+	const struct nested_page *page;
 
 	if (e->tag[ACCESS_FETCH] == ((la & PAGE_MASK) | v->tlb->pcid)) {
 		*gpa = e->gpa | (la & (PAGE_SIZE - 1));
@@ -167,13 +166,14 @@ static bool fetch_gpa(struct bt *bt, uint64_t la, uint64_t *gpa, bool *global)
 	bt->fetch_fault = 0;
 	if (!x86_canonical(&v->s, la))
 		return false;
-	bt->fetch_fault = mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, ACCESS_FETCH, mode, &tr);
+	bt->fetch_fault = mmu_walk_cached(&v->tlb->ps, v->tlb->pcid, &v->s, v->mem, v->cpuid->gpa_bits, la, ACCESS_FETCH,
+					  mode, &tr);
 	if (bt->fetch_fault)
 		return false;
-	page = space_page(v->mem, tr.gpa & PAGE_MASK, &readonly);
-	if (!page)
+	page = nested_find(v->nested, tr.gpa);
+	if (!page->host)
 		return false;
-	tlb_fill(v->tlb, mode, la, &tr, page, readonly);
+	tlb_fill(v->tlb, mode, la, &tr, page->host, page->readonly);
 	*gpa = tr.gpa;
 	*global = tr.global;
 	return true;

@@ -41,6 +41,13 @@ void bt_print_stats(struct vcpu *v, struct strbuf *out)
 		line(v, out, "bt_exit", kind_name[k], bt->exits[k]);
 	for (unsigned op = 0; op < BT_OP_COUNT; op++)
 		line(v, out, "bt_system", bt_system_name((enum bt_system_op)op), bt->system_ops[op]);
+	line(v, out, "pscache", "hits", v->tlb->ps.stats.hits);
+	line(v, out, "pscache", "misses", v->tlb->ps.stats.misses);
+	line(v, out, "pscache", "stale", v->tlb->ps.stats.stale);
+	line(v, out, "pscache", "flushes", v->tlb->ps.stats.flushes);
+	line(v, out, "nested", "hits", v->nested->stats.hits);
+	line(v, out, "nested", "misses", v->nested->stats.misses);
+	line(v, out, "nested", "flushes", v->nested->stats.flushes);
 	line(v, out, "bt_fallback", "events", bt->fallbacks[0]);
 	for (unsigned m = 1; m < ARRAY_SIZE(bt->fallbacks); m++)
 		line(v, out, "bt_fallback", ZydisMnemonicGetString((ZydisMnemonic)m), bt->fallbacks[m]);

@@ -265,21 +265,21 @@ enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, 
 {
 	struct vcpu *v = bt->v;
 	struct mmu_translation tr;
-	bool readonly;
-	uint8_t *page;
+	const struct nested_page *page;
 
 	if (!x86_canonical(&v->s, la) || (la & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
 		return BT_NOT_PLAIN;
 	v->stats.tlb_misses++;
-	*err = mmu_walk(&v->s, v->mem, v->cpuid->gpa_bits, la, write ? ACCESS_WRITE : ACCESS_READ, mode, &tr);
+	*err = mmu_walk_cached(&v->tlb->ps, v->tlb->pcid, &v->s, v->mem, v->cpuid->gpa_bits, la,
+			       write ? ACCESS_WRITE : ACCESS_READ, mode, &tr);
 	if (*err) {
 		*err &= ~(uint32_t)MMU_FAULT;
 		return BT_PAGE_FAULT;
 	}
-	page = space_page(v->mem, tr.gpa & PAGE_MASK, &readonly);
-	if (!page || (write && (readonly || atomic_load(&v->ram->flags[tr.gpa >> PAGE_SHIFT]))))
+	page = nested_find(v->nested, tr.gpa);
+	if (!page->host || (write && !nested_writable(page)))
 		return BT_NOT_PLAIN;
-	enter(bt, mode, la, &tr, page);
+	enter(bt, mode, la, &tr, page->host);
 	tlb_set(bt, mode)->view->tlb[mode].tag[write][(la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1)] = la & PAGE_MASK;
 	return BT_FILLED;
 }

@@ -10,6 +10,8 @@
 #include "base/bits.h"
 #include "cli/devices.h"
 
+#define FLUSH_MS 1000 /* how long a slow reader of a channel may hold up the end */
+
 struct device_option_kind {
 	const char *name;        /* of the option */
 	const char *driver;      /* NULL: what comes first */
@@ -19,6 +21,7 @@ struct device_option_kind {
 
 static const struct device_option_kind kinds[] = {
 	{ "disk", "virtio-blk-pci", NULL, true },
+	{ "balloon", "virtio-balloon-pci", "size", false },
 	{ "device", NULL, NULL, false },
 };
 
@@ -245,6 +248,8 @@ void device_options_release(struct device_options *o)
 {
 	for (unsigned i = 0; i < o->n; i++) {
 		blk_close(o->option[i].blk);
+		if (o->option[i].chr)
+			chr_flush(o->option[i].chr, FLUSH_MS);
 		chr_free(o->option[i].chr);
 		free(o->option[i].text);
 	}

@@ -104,6 +104,11 @@ static int set_disk(void *opts, const char *arg, struct err *e)
 	return device_options_add(&((struct run_options *)opts)->devices, "disk", arg, e);
 }
 
+static int set_balloon(void *opts, const char *arg, struct err *e)
+{
+	return device_options_add(&((struct run_options *)opts)->devices, "balloon", arg, e);
+}
+
 /* "help" lists the drivers, "DRIVER,help" its properties. */
 static int set_device(void *opts, const char *arg, struct err *e)
 {
@@ -151,6 +156,7 @@ const struct cli_option run_option_table[] = {
 	{ "engine", "NAME", "how guest code is run [auto]; 'help' lists", set_engine },
 	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
 	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
+	{ "balloon", "SIZE", "memory that the guest gives back at once, as 0 or 256M", set_balloon },
 	{ "device", "NAME,...", "any device; 'help' and 'NAME,help' list them", set_device },
 	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },

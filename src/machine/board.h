@@ -23,6 +23,8 @@ struct pc_chips {
 	struct reset_ctl *reset_ctl;
 	struct pci_bus *pci;
 	struct pci_host *pci_host;
+	struct virtio_device *virtio_console; /* the last one, to which ports are added */
+	struct virtio_device *virtio_balloon;
 	struct pam *pam;
 	struct a20 *a20;
 	struct piix_isa *piix_isa;

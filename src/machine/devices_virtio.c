@@ -6,7 +6,9 @@
 #include "base/bits.h"
 #include "machine/board.h"
 #include "machine/devices.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
 
@@ -79,8 +81,93 @@ static int plug_rng(struct pc *pc, const struct device_config *cfg, struct err *
 	return plug_pci(pc, cfg, virtio_rng_new(pc->mem, ring_features(cfg)), e);
 }
 
+/* -- virtio-serial and its ports ------------------------------------------------------------------------- */
+
+#define DEFAULT_PORTS "16"
+
+static const struct device_prop_spec serial_props[] = {
+	{ "max_ports", PROP_UINT, 1, VIRTIO_CONSOLE_MAX_PORTS, DEFAULT_PORTS, "ports that it has room for" },
+	COMMON_PROPS,
+	{ 0 },
+};
+
+static const struct device_prop_spec port_props[] = {
+	{ "name", PROP_STRING, 0, 0, NULL, "the guest finds it as /dev/virtio-ports/NAME" },
+	{ "nr", PROP_UINT, 0, VIRTIO_CONSOLE_MAX_PORTS - 1, NULL, "number; the first free one if not given" },
+	{ "bus", PROP_STRING, 0, 0, NULL, "ports belong to the virtio-serial device before them" },
+	{ 0 },
+};
+
+static int plug_serial(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	unsigned ports = (unsigned)device_prop_uint(cfg, "max_ports");
+
+	pc->chips->virtio_console = virtio_console_new(pc->mem, ports, ring_features(cfg));
+	return plug_pci(pc, cfg, pc->chips->virtio_console, e);
+}
+
+static int plug_port(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	const char *nr = device_prop_string(cfg, "nr");
+
+	if (!pc->chips->virtio_console)
+		return err_set(e, EINVAL, "device '%s': give a virtio-serial-pci before it", cfg->driver);
+	return virtio_console_add_port(pc->chips->virtio_console, nr ? (int)device_prop_uint(cfg, "nr") : -1,
+				       device_prop_string(cfg, "name"), !strcmp(cfg->driver, "virtconsole"), cfg->chr, e);
+}
+
+/* -- virtio-balloon -------------------------------------------------------------------------------------- */
+
+static const struct device_prop_spec balloon_props[] = {
+	{ "deflate-on-oom", PROP_BOOL, 0, 0, "on", "a guest that is short of memory may take it back" },
+	{ "free-page-reporting", PROP_BOOL, 0, 0, "on", "the guest tells which pages it does not use" },
+	{ "guest-stats-polling-interval", PROP_UINT, 0, 86400, "0", "seconds between questions for statistics; 0: when asked" },
+	{ "size", PROP_SIZE, 0, RAM_MAX_SIZE, "0", "bytes that the guest shall give back at once" },
+	COMMON_PROPS,
+	{ 0 },
+};
+
+static int plug_balloon(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	const struct virtio_balloon_config c = {
+		.mem = pc->mem, .clock = pc->clock, .initial = device_prop_uint(cfg, "size"),
+		.deflate_on_oom = device_prop_bool(cfg, "deflate-on-oom"),
+		.reporting = device_prop_bool(cfg, "free-page-reporting"),
+		.stats_interval = (unsigned)device_prop_uint(cfg, "guest-stats-polling-interval"), .features = ring_features(cfg),
+	};
+
+	if (pc->chips->virtio_balloon)
+		return err_set(e, EEXIST, "device '%s': there is one already, and one is enough", cfg->driver);
+	if (c.initial >= ram_size(pc->ram))
+		return err_set(e, ERANGE, "device '%s': size: more than the guest's memory", cfg->driver);
+	pc->chips->virtio_balloon = virtio_balloon_new(&c);
+	return plug_pci(pc, cfg, pc->chips->virtio_balloon, e);
+}
+
+int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e)
+{
+	if (!pc->chips->virtio_balloon)
+		return err_set(e, ENODEV, "balloon: the machine has none; give it --balloon");
+	if (bytes >= ram_size(pc->ram))
+		return err_set(e, ERANGE, "balloon: more than the guest's memory");
+	virtio_balloon_set(pc->chips->virtio_balloon, bytes);
+	return 0;
+}
+
+int pc_balloon_actual(struct pc *pc, uint64_t *bytes, struct err *e)
+{
+	if (!pc->chips->virtio_balloon)
+		return err_set(e, ENODEV, "balloon: the machine has none; give it --balloon");
+	*bytes = virtio_balloon_actual(pc->chips->virtio_balloon);
+	return 0;
+}
+
 const struct device_driver virtio_drivers[] = {
 	{ "virtio-blk-pci", "a disk", DEVICE_BUS_PCI, DEVICE_NEEDS_BLK, blk_props, plug_blk },
+	{ "virtio-serial-pci", "consoles and channels", DEVICE_BUS_PCI, 0, serial_props, plug_serial },
+	{ "virtconsole", "a console of virtio-serial", DEVICE_BUS_SERIAL, DEVICE_TAKES_CHR, port_props, plug_port },
+	{ "virtserialport", "a named channel of virtio-serial", DEVICE_BUS_SERIAL, DEVICE_TAKES_CHR, port_props, plug_port },
+	{ "virtio-balloon-pci", "takes memory back from the guest", DEVICE_BUS_PCI, 0, balloon_props, plug_balloon },
 	{ "virtio-rng-pci", "the host's random numbers", DEVICE_BUS_PCI, 0, rng_props, plug_rng },
 	{ 0 },
 };

@@ -98,6 +98,13 @@ void pc_reset(struct pc *pc);
 /* Press the ACPI power button. Any thread. */
 void pc_power_button(struct pc *pc);
 
+/*
+ * Ask the guest to give `bytes` of its memory back to the host, in all; and how many it says it has given. Any thread. -ENODEV
+ * without a balloon, -ERANGE for more than there is.
+ */
+int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e);
+int pc_balloon_actual(struct pc *pc, uint64_t *bytes, struct err *e);
+
 /* What the ACPI tables must say about this machine (boot/acpi.h). */
 void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out);
 

@@ -178,3 +178,25 @@ void space_dma_wrote(struct space *s, uint64_t gpa, uint64_t len)
 		ram_note_write(st.ram, gpa, n);
 	}
 }
+
+uint64_t space_dma_discard(struct space *s, uint64_t gpa, uint64_t len)
+{
+	uint64_t end, given = 0;
+	struct stretch st;
+
+	if (__builtin_add_overflow(gpa, len, &end))
+		return 0;
+	end = ALIGN_DOWN(end, PAGE_SIZE);
+	for (gpa = ALIGN_UP(gpa, PAGE_SIZE); gpa < end;) {
+		size_t n = ram_here(s, gpa, end - gpa, true, &st);
+
+		/* Pages that are partly something else stay as they are. */
+		n = ALIGN_DOWN(n, PAGE_SIZE);
+		if (!n)
+			return given;
+		if (!ram_discard(st.ram, gpa, n))
+			given += n;
+		gpa += n;
+	}
+	return given;
+}

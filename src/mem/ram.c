@@ -240,6 +240,16 @@ void ram_free(struct ram *r)
 	free(r);
 }
 
+int ram_discard(struct ram *r, uint64_t gpa, uint64_t len)
+{
+	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	if (fallocate(r->memfd, mode, (off_t)ram_file_offset(r, gpa), (off_t)len))
+		return -errno;
+	ram_note_write(r, gpa, len);
+	return 0;
+}
+
 /* -- Code pages ---------------------------------------------------------------------------------- */
 
 void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len),

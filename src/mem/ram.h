@@ -76,6 +76,12 @@ bool ram_backed(const struct ram *r, uint64_t gpa, uint64_t len);
 /* The offset in the memfd of an address that is ram_backed(). */
 uint64_t ram_file_offset(const struct ram *r, uint64_t gpa);
 
+/*
+ * Give the pages of [gpa, gpa + len), whole ones and ram_backed(), back to the host: they read as zero and take memory
+ * again when they are next touched. Engines and the dirty log hear of it. -errno of fallocate(2).
+ */
+int ram_discard(struct ram *r, uint64_t gpa, uint64_t len);
+
 /* Called with the range when a page with RAM_PAGE_CODE is written: on the writer's thread, under any lock. */
 void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len),
 		      void *opaque);

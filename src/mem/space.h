@@ -76,6 +76,12 @@ struct iovec;
 int space_dma_map(struct space *s, uint64_t gpa, uint64_t len, bool write, struct iovec *iov, unsigned max);
 void space_dma_wrote(struct space *s, uint64_t gpa, uint64_t len);
 
+/*
+ * The guest does not need the bytes of [gpa, gpa + len) any more: whole pages in it that are RAM are given back to the host
+ * and read as zero. What is no RAM is left alone. Returns how many bytes were given back.
+ */
+uint64_t space_dma_discard(struct space *s, uint64_t gpa, uint64_t len);
+
 /* The map as text, a region a line, for `doppel` debugging and tests. */
 struct strbuf;
 void space_print(struct space *s, struct strbuf *out);

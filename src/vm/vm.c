@@ -203,6 +203,16 @@ int vm_reset(struct vm *vm, struct err *e)
 	return 0;
 }
 
+int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e)
+{
+	return pc_balloon_set(vm->pc, bytes, e);
+}
+
+int vm_balloon_actual(struct vm *vm, uint64_t *bytes, struct err *e)
+{
+	return pc_balloon_actual(vm->pc, bytes, e);
+}
+
 void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out)
 {
 	const struct x86_state *s;

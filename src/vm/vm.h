@@ -50,6 +50,10 @@ void vm_stop(struct vm *vm, uint32_t code);
  */
 int vm_reset(struct vm *vm, struct err *e);
 
+/* The balloon, as pc_balloon_set() and pc_balloon_actual(). */
+int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e);
+int vm_balloon_actual(struct vm *vm, uint64_t *bytes, struct err *e);
+
 /* Where vCPU `cpu` stands, as one line of text: its program counter and control registers. Ended, or paused. */
 void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out);
 

@@ -4,8 +4,8 @@ _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run doctor help version"
-	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --device --no-reboot \
---debug-exit --stats --perf-map --quiet --verbose --help"
+	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk \
+--share --balloon --device --no-reboot --debug-exit --stats --perf-map --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -35,6 +35,10 @@ _doppel()
 	--disk)
 		compopt -o filenames -o nospace
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	--share)
+		compopt -o dirnames -o nospace
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		;;
 	--device)
 		mapfile -t COMPREPLY < <(compgen -W "$(doppel run --device help 2>/dev/null | cut -d' ' -f1) help" -- "$cur")

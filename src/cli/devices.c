@@ -17,11 +17,13 @@ struct device_option_kind {
 	const char *driver;      /* NULL: what comes first */
 	const char *first;       /* the device's property that comes first; NULL: the backend's business */
 	bool blk;                /* what comes first is a disk image */
+	const char *second;      /* property behind a colon in what comes first */
 };
 
 static const struct device_option_kind kinds[] = {
 	{ "disk", "virtio-blk-pci", NULL, true },
 	{ "balloon", "virtio-balloon-pci", "size", false },
+	{ "share", "virtio-fs-pci", "dir", false, "tag" },
 	{ "device", NULL, NULL, false },
 };
 
@@ -43,9 +45,14 @@ static char *cut(char **p)
 
 static int parse(struct device_option *o, struct err *e)
 {
-	char *p = o->text;
+	char *p = o->text, *colon;
 
 	o->first = cut(&p);
+	colon = o->kind->second ? strrchr(o->first, ':') : NULL;
+	if (colon) {
+		*colon = 0;
+		o->second = colon + 1;
+	}
 	if (!*o->first)
 		return err_set(e, EINVAL, "--%s: what comes first is missing", o->kind->name);
 	while (p) {
@@ -211,6 +218,8 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 		return -E2BIG;
 	blk_options_init(&b);
 	rc = sort_props(o, &b, d, e);
+	if (!rc && o->second)
+		rc = device_prop_set(d, k->second, o->second, e);
 	if (!rc && k->first)
 		rc = device_prop_set(d, k->first, o->first, e);
 	if (!rc && k->blk) {

@@ -12,7 +12,7 @@ struct chr;
 struct device_option {
 	const struct device_option_kind *kind;
 	char *text;              /* ours: first and the values are parts of it */
-	const char *first;
+	const char *first, *second; /* second: behind a colon; NULL: none */
 	struct device_prop prop[DEVICE_MAX_PROPS];
 	unsigned n_props;
 	struct blk *blk;         /* once they are open */

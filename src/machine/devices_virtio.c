@@ -9,6 +9,7 @@
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/fs.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
 
@@ -144,6 +145,33 @@ static int plug_balloon(struct pc *pc, const struct device_config *cfg, struct e
 	return plug_pci(pc, cfg, pc->chips->virtio_balloon, e);
 }
 
+/* -- virtio-fs ------------------------------------------------------------------------------------------- */
+
+static const struct device_prop_spec fs_props[] = {
+	{ "dir", PROP_STRING, 0, 0, NULL, "directory of the host" },
+	{ "tag", PROP_STRING, 0, 0, NULL, "what the guest mounts; the directory's last name if not given" },
+	{ "readonly", PROP_BOOL, 0, 0, "off", "the guest can change nothing" },
+	COMMON_PROPS,
+	{ 0 },
+};
+
+static int plug_fs(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	const char *dir = device_prop_string(cfg, "dir"), *slash = dir ? strrchr(dir, '/') : NULL;
+	struct virtio_fs_config c = { .mem = pc->mem, .tag = device_prop_string(cfg, "tag"), .features = ring_features(cfg) };
+	int rc;
+
+	if (!dir)
+		return err_set(e, EINVAL, "device '%s': give it a directory: dir=PATH", cfg->driver);
+	if (!c.tag)
+		c.tag = slash ? slash + 1 : dir;
+	if (!*c.tag || strlen(c.tag) > VIRTIO_FS_TAG)
+		return err_set(e, EINVAL, "device '%s': dir=%s: give a tag of 1 to %d bytes: tag=NAME", cfg->driver, dir,
+			       VIRTIO_FS_TAG);
+	rc = share_open(&c.share, dir, device_prop_bool(cfg, "readonly"), e);
+	return rc ? rc : plug_pci(pc, cfg, virtio_fs_new(&c), e);
+}
+
 int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e)
 {
 	if (!pc->chips->virtio_balloon)
@@ -168,6 +196,7 @@ const struct device_driver virtio_drivers[] = {
 	{ "virtconsole", "a console of virtio-serial", DEVICE_BUS_SERIAL, DEVICE_TAKES_CHR, port_props, plug_port },
 	{ "virtserialport", "a named channel of virtio-serial", DEVICE_BUS_SERIAL, DEVICE_TAKES_CHR, port_props, plug_port },
 	{ "virtio-balloon-pci", "takes memory back from the guest", DEVICE_BUS_PCI, 0, balloon_props, plug_balloon },
+	{ "virtio-fs-pci", "a directory of the host", DEVICE_BUS_PCI, 0, fs_props, plug_fs },
 	{ "virtio-rng-pci", "the host's random numbers", DEVICE_BUS_PCI, 0, rng_props, plug_rng },
 	{ 0 },
 };

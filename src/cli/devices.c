@@ -7,6 +7,7 @@
 
 #include "backend/block/blk.h"
 #include "backend/chr/chr.h"
+#include "backend/net/net.h"
 #include "base/bits.h"
 #include "cli/devices.h"
 
@@ -167,7 +168,7 @@ static int sort_props(const struct device_option *o, struct blk_options *b, stru
 			continue;
 		if (!o->kind->driver && !strcmp(p->name, "id"))
 			d->id = p->value;
-		else if (!o->kind->driver && !strcmp(p->name, "chardev"))
+		else if (!o->kind->driver && (!strcmp(p->name, "chardev") || !strcmp(p->name, "netdev")))
 			continue;
 		else if ((rc = device_prop_set(d, p->name, p->value, e)))
 			return rc;
@@ -211,6 +212,7 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 	const struct device_option_kind *k = o->kind;
 	struct device_config *d = vm_config_add_device(c, k->driver ? k->driver : o->first, e);
 	const char *chardev = k->driver ? NULL : find_prop(o, "chardev");
+	const char *netdev = k->driver ? NULL : find_prop(o, "netdev");
 	struct blk_options b;
 	int rc;
 
@@ -226,6 +228,10 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 		b.file = o->first;
 		rc = blk_open(&o->blk, &b, e);
 		d->blk = o->blk;
+	}
+	if (!rc && netdev) {
+		rc = net_open(&o->net, netdev, e);
+		d->net = o->net;
 	}
 	if (!rc && chardev) {
 		rc = chr_open(&o->chr, chardev, e);
@@ -257,6 +263,7 @@ void device_options_release(struct device_options *o)
 {
 	for (unsigned i = 0; i < o->n; i++) {
 		blk_close(o->option[i].blk);
+		net_close(o->option[i].net);
 		if (o->option[i].chr)
 			chr_flush(o->option[i].chr, FLUSH_MS);
 		chr_free(o->option[i].chr);

@@ -7,6 +7,7 @@
 
 struct blk;
 struct chr;
+struct net;
 
 /* One --disk, --share, --balloon, --vsock or --device: "FIRST,name=value,..."; a comma in a value is written twice. */
 struct device_option {
@@ -17,6 +18,7 @@ struct device_option {
 	unsigned n_props;
 	struct blk *blk;         /* once they are open */
 	struct chr *chr;
+	struct net *net;
 };
 
 struct device_options {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The virtio devices that can be plugged in by name: each type once, as a PCI function. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -10,9 +11,11 @@
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/fs.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
 
+#define DEFAULT_NET_PAIRS 4u
 #define MAX_BLK_QUEUES 16
 #define MAX_BLK_QUEUES_TEXT "16"
 
@@ -71,6 +74,61 @@ static int plug_blk(struct pc *pc, const struct device_config *cfg, struct err *
 	if (size & (size - 1))
 		return err_set(e, EINVAL, "device '%s': queue-size=%u: give a power of two", cfg->driver, (unsigned)size);
 	return plug_pci(pc, cfg, virtio_blk_new(&c), e);
+}
+
+/* -- virtio-net ----------------------------------------------------------------------------------------- */
+
+#define MAC_LEN 6
+
+static const struct device_prop_spec net_props[] = {
+	{ "mac", PROP_STRING, 0, 0, NULL, "address, as 52:54:00:12:34:56; made from its place on the bus if not given" },
+	{ "queue-pairs", PROP_UINT, 1, VIRTIO_NET_MAX_PAIRS, NULL, "pairs of queues; one for each CPU, up to 4, if not given" },
+	{ "mrg_rxbuf", PROP_BOOL, 0, 0, "on", "offer mergeable receive buffers" },
+	{ "offloads", PROP_BOOL, 0, 0, "on", "offer checksum and segmentation offloads" },
+	{ "queue-size", PROP_UINT, 2, VQ_MAX_SIZE, "256", "entries of a queue, a power of two" },
+	COMMON_PROPS,
+	{ 0 },
+};
+
+/* Of the form given, and no group address. */
+static bool parse_mac(const char *text, uint8_t *mac)
+{
+	for (unsigned i = 0; i < MAC_LEN; i++, text++) {
+		char *end;
+		unsigned long v = strtoul(text, &end, 16);
+
+		if (end == text || end - text > 2 || v > UINT8_MAX || *end != (i == MAC_LEN - 1 ? 0 : ':'))
+			return false;
+		mac[i] = (uint8_t)v;
+		text = end;
+	}
+	return !(mac[0] & 1);
+}
+
+static int plug_net(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	const char *mac = device_prop_string(cfg, "mac");
+	uint64_t pairs = device_prop_uint(cfg, "queue-pairs"), size = device_prop_uint(cfg, "queue-size");
+	struct virtio_net_config c = {
+		.net = cfg->net, .mem = pc->mem, .mergeable = device_prop_bool(cfg, "mrg_rxbuf"),
+		.offloads = device_prop_bool(cfg, "offloads"), .features = ring_features(cfg), .queue_size = (uint16_t)size,
+		.pairs = pairs ? (unsigned)pairs : MIN(pc->group.n, DEFAULT_NET_PAIRS), .mac = { 0x52, 0x54, 0x00, 0x12, 0x34, 0 },
+	};
+	uint8_t devfn = 0;
+	int rc;
+
+	if (size & (size - 1))
+		return err_set(e, EINVAL, "device '%s': queue-size=%u: give a power of two", cfg->driver, (unsigned)size);
+	if (mac && !parse_mac(mac, c.mac))
+		return err_set(e, EINVAL, "device '%s': mac=%s: write it like 52:54:00:12:34:56, the first byte even", cfg->driver,
+			       mac);
+	if (!mac) {
+		rc = device_pci_devfn(pc, cfg, &devfn, e);
+		if (rc)
+			return rc;
+		c.mac[MAC_LEN - 1] = devfn;
+	}
+	return plug_pci(pc, cfg, virtio_net_new(&c), e);
 }
 
 /* -- virtio-rng ----------------------------------------------------------------------------------------- */
@@ -197,6 +255,7 @@ const struct device_driver virtio_drivers[] = {
 	{ "virtserialport", "a named channel of virtio-serial", DEVICE_BUS_SERIAL, DEVICE_TAKES_CHR, port_props, plug_port },
 	{ "virtio-balloon-pci", "takes memory back from the guest", DEVICE_BUS_PCI, 0, balloon_props, plug_balloon },
 	{ "virtio-fs-pci", "a directory of the host", DEVICE_BUS_PCI, 0, fs_props, plug_fs },
+	{ "virtio-net-pci", "a network card", DEVICE_BUS_PCI, DEVICE_NEEDS_NET, net_props, plug_net },
 	{ "virtio-rng-pci", "the host's random numbers", DEVICE_BUS_PCI, 0, rng_props, plug_rng },
 	{ 0 },
 };

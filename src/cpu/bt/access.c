@@ -279,6 +279,10 @@ void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 		emit_moffs(t, in);
 		return;
 	}
+	if (t->mode.legacy.on && bt_has_high_byte(in)) {
+		bt_emit_high_byte(t, in);
+		return;
+	}
 	if (!in->uses[0] && !in->uses[1]) {
 		emit_legacy_prefixes(a, in);
 		emit_opcode(a, in, T0, true, -1);

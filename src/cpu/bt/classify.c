@@ -186,8 +186,8 @@ static bool has_odd_operand(const struct bt_insn *in)
 		default:
 			break;
 		}
-		/* AH to BH cannot be encoded beside the REX prefix that [T0 + T1] needs. */
-		if (in->mem && o->reg.value >= ZYDIS_REGISTER_AH && o->reg.value <= ZYDIS_REGISTER_BH)
+		/* AH to BH cannot be encoded beside the REX prefix that [T0 + T1] needs; bt_emit_high_byte() is for old code. */
+		if (in->mem && in->i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 && o->reg.value >= ZYDIS_REGISTER_AH && o->reg.value <= ZYDIS_REGISTER_BH)
 			return true;
 	}
 	return false;

@@ -43,6 +43,10 @@ void bt_legacy_load(struct bt *bt);
 /* legacy_encode.c: in->bytes and the offsets in in->i.raw become those of the same instruction in 64-bit mode. */
 void bt_legacy_encode(struct bt_insn *in);
 
+/* An explicit operand is AH, CH, DH or BH: such an instruction with its memory operand at [T0 + T1]. */
+bool bt_has_high_byte(const struct bt_insn *in);
+void bt_emit_high_byte(struct translation *t, const struct bt_insn *in);
+
 /* legacy_classify.c: bt_classify() and bt_legacy_encode() for these modes. */
 void bt_legacy_classify(const struct translation *t, struct bt_insn *in);
 /* Of a direct branch. */

@@ -157,3 +157,33 @@ void bt_legacy_encode(struct bt_insn *in)
 	else
 		encode_legacy(in);
 }
+
+/* -- AH to BH beside memory ----------------------------------------------------------------------------- */
+
+bool bt_has_high_byte(const struct bt_insn *in)
+{
+	for (unsigned n = 0; n < in->i.operand_count; n++)
+		if (in->op[n].type == ZYDIS_OPERAND_TYPE_REGISTER && in->op[n].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT &&
+		    in->op[n].reg.value >= ZYDIS_REGISTER_AH && in->op[n].reg.value <= ZYDIS_REGISTER_BH)
+			return true;
+	return false;
+}
+
+/* No REX prefix may be there, so the address has to be in one of the first eight registers: RSI, of which no byte is an operand. */
+void bt_emit_high_byte(struct translation *t, const struct bt_insn *in)
+{
+	const ZydisDecodedInstructionRaw *r = &in->i.raw;
+	unsigned operands = r->modrm.offset + 1u;
+	struct assembler *a = &t->a;
+
+	if (r->sib.offset)
+		operands++;
+	operands += r->disp.size / 8u;
+	lea_full(a, 1, T0, T0, T1, 0, 0);
+	mov_rr(a, T1, R_SI);
+	mov_rr(a, R_SI, T0);
+	put_bytes(a, in->bytes, r->modrm.offset);
+	put8(a, (unsigned)r->modrm.reg << 3 | R_SI);
+	put_bytes(a, in->bytes + operands, in->n_bytes - operands);
+	mov_rr(a, R_SI, T1);
+}

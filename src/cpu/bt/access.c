@@ -34,7 +34,7 @@ struct bt_stub *bt_add_stub(struct translation *t, uint8_t *disp, enum bt_site_k
 	struct bt_stub *s = &t->stub[t->n_stubs++];
 
 	BUG_ON(t->n_stubs > BT_MAX_STUBS);
-	*s = (struct bt_stub){ .disp = disp, .site = { .rip = rip, .kind = (uint8_t)kind } };
+	*s = (struct bt_stub){ .disp = disp, .parked = t->parked, .site = { .rip = rip, .kind = (uint8_t)kind } };
 	return s;
 }
 
@@ -141,8 +141,8 @@ static struct bt_stub *emit_lookup(struct translation *t, const struct bt_insn *
 	s->site.retry = retry;
 	s->site.size = (uint16_t)size;
 	s->site.write = write;
-	s->site.sub = in->flags_live;
-	if (!in->flags_live) {
+	s->site.sub = t->keep_flags;
+	if (!t->keep_flags) {
 		emit_index(a);
 		op_table(a, 0x33, 1, T0, tlb->tag[write], T1); /* xor T0, [tag] */
 		put_bytes(a, cmp_r10, sizeof(cmp_r10));

@@ -52,6 +52,17 @@ static inline uint64_t bt_no_tag(unsigned i)
 	return i == 0 || i == BT_TLB_ENTRIES - 1 ? BT_TLB_ENTRIES / 2 * PAGE_SIZE : 0;
 }
 
+/* Arithmetic flags as LAHF and SETO AL leave them in AX, and back. */
+static inline uint64_t bt_parked(uint64_t rflags)
+{
+	return (rflags & 0xff) << 8 | ((rflags & FL_OF) != 0);
+}
+
+static inline uint64_t bt_unparked(uint64_t ax)
+{
+	return (ax >> 8 & FL_ARITH & 0xff) | (ax & 1 ? FL_OF : 0);
+}
+
 /* -- Sites: what an exit from translated code is about --------------------------------------------- */
 
 enum bt_site_kind {
@@ -79,6 +90,7 @@ struct bt_site {
 	uint16_t size;   /* of the access */
 	uint8_t write;
 	uint8_t sub;     /* T0 holds la - tag; else la ^ tag */
+	uint8_t parked;  /* SITE_LOOKUP: the flags are parked where it stands (flags.c) */
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB of one that only reads: behind the check, where any [T0 + T1] of that size will do; or 0 */
 	uint8_t op, len, reg; /* SITE_SYSTEM: enum bt_system_op, length, and what the operation says */
@@ -183,6 +195,7 @@ struct bt {
 	uint64_t self;           /* its own address */
 	uint64_t r10, r11;       /* homes of the stolen registers */
 	uint64_t rcx;            /* RCX while a check borrows it */
+	uint64_t parked_flags;   /* flags.c */
 	uint64_t group[BT_MAX_GROUPS]; /* addends of the running block's groups: plan.h */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */

@@ -309,7 +309,7 @@ void bt_chain(struct bt *bt, const struct bt_site *site, struct bt_block *b)
 		site_rw(c, at)->chained = 1;
 		site_rw(c, at)->next_in = b->chained;
 		b->chained = at;
-		patch_jump(c, site->patch, b->entry);
+		patch_jump(c, site->patch, site->parked ? b->entry : b->flags_entry);
 		bt->v->stats.bt_chains++;
 	}
 	lock_drop(&c->lock);

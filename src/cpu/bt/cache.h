@@ -27,8 +27,9 @@ struct bt_block {
 	struct bt_mode mode;
 	uint32_t version;   /* of the page, from before its bytes were read */
 	uint32_t version2;
-	uint32_t entry;     /* host code, normal (8-byte aligned) and indirect entry: addresses below 4 GiB */
+	uint32_t entry;     /* host code, normal (8-byte aligned) and indirect entry: addresses below 4 GiB; flags are parked */
 	uint32_t ientry;
+	uint32_t flags_entry; /* with flags in place */
 	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
 	uint32_t end;       /* one past its host code */
 	uint32_t map;       /* index of its first entry in cache->map */
@@ -44,6 +45,7 @@ struct bt_map {
 	uint32_t host;
 	uint16_t rip_off;   /* from the block's la */
 	bool fpu;
+	bool parked;        /* the flags are: flags.c */
 	int32_t rsp;        /* what an indirect branch has added to RSP before it leaves */
 };
 

@@ -59,6 +59,9 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 		.rip = bt_block_at(c, (uint32_t)pc)->la + m->rip_off,
 		.kind = m->fpu ? SITE_INTERP_FPU : SITE_INTERP,
 	};
+	if (m->parked)
+		uc->uc_mcontext.gregs[REG_EFL] = (greg_t)(((uint64_t)uc->uc_mcontext.gregs[REG_EFL] & ~FL_ARITH) |
+							  bt_unparked(bt->parked_flags));
 	bt->exit_site = (uint64_t)(uintptr_t)&bt->fault_site;
 	uc->uc_mcontext.gregs[REG_RIP] = c->exit_stub;
 }

@@ -13,6 +13,8 @@ void bt_emit_dispatch(struct translation *t, uint32_t start)
 	static const uint8_t rorx_t1_t0[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x10 }; /* rorx r11, r10, 16 */
 	static const uint8_t movzx_t1_t1w[] = { 0x45, 0x0f, 0xb7, 0xdb };           /* movzx r11d, r11w */
 
+	if (t->keep_flags)
+		bt_emit_park(t, T1);
 	store_slot_imm(&t->a, 0, &t->bt->branch, start);
 	/* bt_jc_index() without flags */
 	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
@@ -27,6 +29,7 @@ static void add_chain(struct translation *t, uint8_t *disp, uint64_t target)
 	struct bt_stub *s = bt_add_stub(t, disp, SITE_LOOKUP, target);
 
 	s->site.patch = t->a.pc - (uint32_t)(t->a.rw - disp);
+	s->site.parked = t->parked;
 }
 
 /* Whether a jump to target may be chained: an instruction that reaches into the next page is looked up anew. */
@@ -47,6 +50,8 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 		add_chain(t, jmp_forward(&t->a), target);
 		return;
 	}
+	if (!t->parked)
+		bt_emit_park(t, T0);
 	mov_imm(&t->a, T0, target);
 	op_slot(&t->a, 0xff, 4, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]); /* jmp [slot] */
 }

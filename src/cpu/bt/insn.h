@@ -49,6 +49,7 @@ enum bt_rcx { RCX_IN_PLACE, RCX_IN_SLOT, RCX_IN_T1 };
 struct bt_stub {
 	uint8_t *disp;    /* the rel32 of the jump to it */
 	uint8_t rcx;      /* enum bt_rcx, when jumped to */
+	bool parked;      /* so are the flags, then */
 	struct bt_site site;
 };
 
@@ -83,6 +84,8 @@ struct translation {
 	struct bt_stub stub[BT_MAX_STUBS];
 	unsigned n_stubs;
 	struct bt_plan plan;
+	bool parked;      /* at this point of the code the flags are in their slot */
+	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
 };
 
@@ -114,6 +117,11 @@ struct bt_stub *bt_add_stub(struct translation *t, uint8_t *disp, enum bt_site_k
 /* If RCX is zero go on behind, else to the stub; RCX is restored from where it was put on both ways. */
 void bt_emit_unless_rcx(struct translation *t, struct bt_stub *s, enum bt_rcx from);
 void bt_emit_restore_rcx(struct bt *bt, struct assembler *a, enum bt_rcx from);
+
+/* flags.c */
+void bt_settle_flags(struct translation *t, unsigned n); /* before instruction n: park the flags, or fetch them */
+void bt_emit_park(struct translation *t, unsigned scratch);
+void bt_emit_fetch_in_stub(struct bt *bt, struct assembler *a);
 
 /* flow.c: stack and control transfers. */
 void bt_emit_push(struct translation *t, const struct bt_insn *in);

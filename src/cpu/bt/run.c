@@ -278,6 +278,7 @@ static void load_context(struct bt *bt)
 	bt->string_limit = s->rflags & FL_DF ? 0 : PAGE_SIZE;
 	if (!x86_64bit(s))
 		bt_legacy_load(bt);
+	bt->parked_flags = bt_parked(s->rflags);
 	bt->flags = (s->rflags & KEPT_FLAGS) | FL_1 | FL_IF; /* the host's own IF */
 }
 

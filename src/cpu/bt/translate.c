@@ -79,36 +79,46 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 
 /* -- Entries ------------------------------------------------------------------------------------------------ */
 
-/* Without flags, whether they are live here or not: those who go on elsewhere may need them. */
+/* The flags are parked here, whoever goes on elsewhere fetches them. */
 static void emit_indirect_entry(struct translation *t)
 {
+	static const uint8_t cmp_r10_imm[] = { 0x49, 0x81, 0xfa }, cmp_r10_r11[] = { 0x4d, 0x39, 0xda };
 	struct assembler *a = &t->a;
 
-	mov_rr(a, T1, R_CX);
-	mov_imm(a, R_CX, 0 - t->b->la);
-	lea_full(a, 1, R_CX, R_CX, T0, 0, 0);
-	put8(a, 0xe3); /* jrcxz over the way to the miss stub: a 3-byte move and a 5-byte jump */
-	put8(a, 8);
-	mov_rr(a, R_CX, T1);
-	jmp_to(a, t->bt->cache->miss_stub);
-	mov_rr(a, R_CX, T1);
+	if (t->b->la == (uint64_t)(int64_t)(int32_t)t->b->la) {
+		put_bytes(a, cmp_r10_imm, sizeof(cmp_r10_imm));
+		put32(a, (uint32_t)t->b->la);
+	} else {
+		mov_imm(a, T1, t->b->la);
+		put_bytes(a, cmp_r10_r11, sizeof(cmp_r10_r11));
+	}
+	put8(a, 0x0f); /* jne */
+	put8(a, 0x85);
+	put32(a, t->bt->cache->miss_stub - (a->pc + 4));
 }
 
 /* Its first instruction has 8 aligned bytes: dropping the block writes a jump over it (cache.c). */
 static void emit_entry(struct translation *t)
 {
 	struct assembler *a = &t->a;
-	struct bt_stub *s = bt_add_stub(t, NULL, SITE_POLL, t->b->la);
+	struct bt_stub *s;
 
+	t->parked = t->insn[0].flags_live;
+	s = bt_add_stub(t, NULL, SITE_POLL, t->b->la);
 	t->b->entry = a->pc;
-	if (!t->insn[0].flags_live) {
-		cmp_slot(a, &t->bt->poll, 0);
-		s->disp = jcc_forward(a, 5);
+	cmp_slot(a, &t->bt->poll, 0);
+	s->disp = jcc_forward(a, 5);
+}
+
+/* For those who come with the flags in place; stands behind the block. */
+static void emit_flags_entry(struct translation *t)
+{
+	t->b->flags_entry = t->b->entry;
+	if (!t->insn[0].flags_live)
 		return;
-	}
-	store_slot(a, &t->bt->rcx, R_CX);
-	op_slot(a, 0x8b, R_CX, &t->bt->poll); /* mov ecx, [poll] */
-	bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
+	t->b->flags_entry = t->a.pc;
+	bt_emit_park(t, T0);
+	jmp_to(&t->a, t->b->entry);
 }
 
 /* The indirect entry falls into the other one, which is aligned: its length is found by emitting it twice. */
@@ -212,12 +222,15 @@ static void emit_insns(struct translation *t)
 			.fpu = in->fpu,
 			.rsp = bt_branch_rsp(in),
 		};
+		bt_settle_flags(t, n);
+		c->map[c->n_map - 1].parked = t->parked;
 		bt_emit_group_checks(t, &t->plan, n);
 		if (t->plan.at[n].group >= 0)
 			bt_emit_member(t, &t->plan, n);
 		else
 			emit_insn(t, in);
 	}
+	t->keep_flags = !t->parked;
 	if (!bt_ends_block(&t->insn[t->n - 1]))
 		bt_emit_goto(t, bt_next_rip(&t->insn[t->n - 1]));
 }
@@ -225,12 +238,14 @@ static void emit_insns(struct translation *t)
 /* -- Stubs ------------------------------------------------------------------------------------------------------- */
 
 /* Name the site and leave. The site stands behind the jump, aligned. Returns the address for those with RCX in place. */
-static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_site *site, enum bt_rcx rcx)
+static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_site *site, enum bt_rcx rcx, bool parked)
 {
 	uint32_t start, at;
 
 	bt_emit_restore_rcx(bt, a, rcx);
 	start = a->pc;
+	if (parked)
+		bt_emit_fetch_in_stub(bt, a);
 	/* the store is 12 bytes, the jump 5 */
 	at = (uint32_t)ALIGN_UP(a->pc + 17, 8);
 	store_slot_imm(a, 1, &bt->exit_site, at);
@@ -246,6 +261,9 @@ static void emit_group_way(struct translation *t, struct bt_stub *s)
 {
 	bt_emit_restore_rcx(t->bt, &t->a, s->rcx);
 	s->rcx = RCX_IN_PLACE;
+	if (s->parked)
+		bt_emit_fetch_in_stub(t->bt, &t->a);
+	s->parked = false;
 	pad_before_jump(&t->a, 1);
 	put8(&t->a, 0xe9);
 	s->site.patch = t->a.pc;
@@ -263,7 +281,7 @@ static void emit_stubs(struct translation *t)
 		s->site.stub = t->a.pc;
 		if (s->site.kind == SITE_GROUP)
 			emit_group_way(t, s);
-		start = emit_stub(t->bt, &t->a, &s->site, s->rcx);
+		start = emit_stub(t->bt, &t->a, &s->site, s->rcx, s->parked);
 		if (s->site.kind == SITE_POLL)
 			t->b->stale_stub = start; /* the way out of a dropped block */
 	}
@@ -281,7 +299,7 @@ void bt_emit_common(struct bt *bt)
 	store_slot(&a, &bt->exit_t1, T1);
 	load_slot(&a, T1, &bt->self);
 	op_slot(&a, 0xff, 4, &bt->exit_fn); /* jmp [exit_fn] */
-	c->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE);
+	c->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE, true);
 	c->resume_stub = a.pc;
 	load_slot(&a, T1, &bt->exit_t1);
 	op_slot(&a, 0x8b, T0, &bt->resume_at); /* mov T0d, [resume_at] */
@@ -338,6 +356,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt };
 	emit_entries(t);
 	emit_insns(t);
+	emit_flags_entry(t);
 	emit_stubs(t);
 	t->b->end = t->a.pc;
 	c->code_used = (uint32_t)ALIGN_UP(t->a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);

@@ -12,7 +12,7 @@ bool bfile_is_uri(const char *name)
 
 int bfile_open(struct bfile **out, struct loop *l, const char *name, unsigned flags, struct err *e)
 {
-	return bfile_open_host(out, l, name, flags, e);
+	return bfile_is_uri(name) ? bfile_open_nbd(out, l, name, flags, e) : bfile_open_host(out, l, name, flags, e);
 }
 
 void bfile_close(struct bfile *f)

@@ -32,6 +32,7 @@ struct bfile {
 	bool readonly, fixed_size;
 	bool no_sync;          /* BLK_CACHE_UNSAFE: syncs are left out */
 	uint32_t align;        /* bytes: what writes should be aligned to */
+	uint32_t must_align;   /* bytes: what all requests must be aligned to; 0: nothing */
 	uint64_t n_sync;       /* statistic */
 };
 

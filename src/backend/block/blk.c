@@ -221,19 +221,35 @@ static void handle_kept(struct blk *b, bool give_up)
 	}
 }
 
+/* The next call that can be made; false: those that there are must wait until nothing is under way. */
+static bool next_call(struct blk *b, struct blk_call_item **out)
+{
+	struct blk_call_item *c;
+	bool none;
+
+	*out = NULL;
+	lock_take(&b->lock);
+	list_for_each(c, &b->calls, node) {
+		if (c->at_once || !b->active) {
+			*out = c;
+			b->n_at_once -= c->at_once;
+			list_del(&c->node);
+			break;
+		}
+	}
+	none = list_empty(&b->calls);
+	lock_drop(&b->lock);
+	return *out || none;
+}
+
 /* False: requests are under way that must be waited for first. */
 static bool finish_calls(struct blk *b)
 {
-	while (!b->active) {
-		struct blk_call_item *c = NULL;
+	struct blk_call_item *c;
+
+	while (next_call(b, &c)) {
 		int rc;
 
-		lock_take(&b->lock);
-		if (!list_empty(&b->calls)) {
-			c = list_entry(b->calls.next, struct blk_call_item, node);
-			list_del(&c->node);
-		}
-		lock_drop(&b->lock);
 		if (!c)
 			return true;
 		rc = c->fn(b->img, c->arg);
@@ -284,7 +300,7 @@ static bool nothing_new(struct blk *b)
 	bool nothing;
 
 	lock_take(&b->lock);
-	nothing = list_empty(&b->incoming) && (list_empty(&b->calls) || b->active) && !b->retry && !b->give_up &&
+	nothing = list_empty(&b->incoming) && !b->n_at_once && (list_empty(&b->calls) || b->active) && !b->retry && !b->give_up &&
 		  (!b->stop || b->active || !list_empty(&b->waiting));
 	lock_drop(&b->lock);
 	return nothing;
@@ -481,12 +497,13 @@ int blk_flush(struct blk *b)
 	return blocking(b, BLK_FLUSH, 0, NULL, 0, false);
 }
 
-int blk_call(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg)
+static int call(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg, bool at_once)
 {
-	struct blk_call_item c = { .fn = fn, .arg = arg };
+	struct blk_call_item c = { .fn = fn, .arg = arg, .at_once = at_once };
 
 	lock_take(&b->lock);
 	list_add_tail(&b->calls, &c.node);
+	b->n_at_once += at_once;
 	lock_drop(&b->lock);
 	loop_wake(b->loop);
 	lock_take(&b->lock);
@@ -494,6 +511,16 @@ int blk_call(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg)
 		pthread_cond_wait(&b->quiet, &b->lock.m);
 	lock_drop(&b->lock);
 	return c.rc;
+}
+
+int blk_call(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg)
+{
+	return call(b, fn, arg, false);
+}
+
+int blk_call_at_once(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg)
+{
+	return call(b, fn, arg, true);
 }
 
 struct resize {

@@ -8,11 +8,12 @@
 #include "backend/block/throttle.h"
 #include "base/lock.h"
 
-/* A call that is made when nothing is under way. */
+/* A call of a tool on the disk's thread. */
 struct blk_call_item {
 	int (*fn)(struct image *img, void *arg);
 	void *arg;
 	int rc;
+	bool at_once;       /* else when nothing is under way */
 	bool over;          /* blk.lock */
 	struct list node;
 };
@@ -38,6 +39,7 @@ struct blk {
 	struct list incoming;     /* blk_request */
 	struct list calls;        /* blk_call_item */
 	unsigned outstanding;     /* requests submitted and not done */
+	unsigned n_at_once;       /* of calls: those that don't wait */
 	unsigned n_kept;          /* of those: kept for lack of space */
 	bool retry, give_up, stop;
 	struct blk_events events;

@@ -38,6 +38,10 @@ static int open_image(struct blk *b, void *arg, struct err *e)
 	struct image *top;
 	int rc = image_open(&b->img, b->loop, o->file, &io, e);
 
+	if (!rc && b->img->file->must_align > b->block_size) {
+		rc = err_set(e, EINVAL, "%s: has blocks of %u bytes; add block-size=4096", o->file, b->img->file->must_align);
+		image_close(b->img);
+	}
 	if (rc || !o->ephemeral)
 		return rc;
 	rc = qcow2_open_overlay(&top, b->loop, b->img, e);

@@ -82,6 +82,9 @@ struct image *blk_image(struct blk *b);
 /* Run fn(img, arg) on the disk's thread with no request under way; returns what it returns. Not from done(). */
 int blk_call(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg);
 
+/* The same between requests that are under way: for what does not touch what they do. */
+int blk_call_at_once(struct blk *b, int (*fn)(struct image *img, void *arg), void *arg);
+
 /* Change the disk's size: all events are sent. Blocks; not from done(). */
 int blk_resize(struct blk *b, uint64_t size, struct err *e);
 

@@ -165,8 +165,10 @@ static void sleep_in_poll(struct pool *p, uint64_t timeout_ns)
 	int rc;
 
 	list_for_each(w, &p->loop->watches, node)
-		if (n < MAX_POLL)
-			fds[n++] = (struct pollfd){ .fd = w->fd, .events = w->events(w) };
+		if (n < MAX_POLL) {
+			fds[n].events = w->events(w); /* this may change fd */
+			fds[n++].fd = w->fd;
+		}
 	rc = ppoll(fds, n, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
 	if (rc <= 0)
 		return;

@@ -127,6 +127,27 @@ bool q2_is(struct image *img)
 	return img->ops == &qcow2_ops;
 }
 
+bool qcow2_info(struct image *img, struct qcow2_info *info)
+{
+	const struct q2 *q = q2_of(img);
+
+	if (!q2_is(img))
+		return false;
+	*info = (struct qcow2_info){
+		.version = q->h.version,
+		.refcount_bits = 1u << q->h.refcount_order,
+		.cluster_size = q->cluster_size,
+		.lazy_refcounts = q->h.compat & Q2_COMPAT_LAZY,
+		.zstd = q->h.compression_type == Q2_COMPRESSION_ZSTD,
+		.encrypted = q->h.crypt_method == Q2_CRYPT_LUKS,
+		.dirty = q->h.incompat & Q2_INCOMPAT_DIRTY,
+		.corrupt = q->h.incompat & Q2_INCOMPAT_CORRUPT,
+		.backing_file = q->backing_file,
+		.backing_format = q->backing_format,
+	};
+	return true;
+}
+
 /* A table of 64-bit numbers. */
 static int load_numbers(struct q2 *q, uint64_t offset, uint64_t n, uint64_t **out, const char *what, struct err *e)
 {
@@ -181,7 +202,7 @@ static int open_backing(struct q2 *q, const struct image_options *o, unsigned de
 	rc = image_open_depth(&q->base.backing, q->file->loop, name, &below, depth + 1, e);
 	if (rc) {
 		free(name);
-		return err_prefix(e, rc, "%s: its backing file", q->file->name);
+		return depth ? rc : err_prefix(e, rc, "%s: its backing file", q->file->name);
 	}
 	q->base.own_backing = true;
 	q->base.backing_name = name;

@@ -42,6 +42,18 @@ int qcow2_snapshot_create(struct image *img, const char *name, struct err *e);
 int qcow2_snapshot_delete(struct image *img, const char *name, struct err *e);
 int qcow2_snapshot_apply(struct image *img, const char *name, struct err *e);
 
+/* What there is to know about an image; false: it is no qcow2 image. The strings are the image's; NULL: none. */
+struct qcow2_info {
+	unsigned version, refcount_bits;
+	uint32_t cluster_size;
+	bool lazy_refcounts, zstd, encrypted, dirty, corrupt;
+	const char *backing_file, *backing_format;
+};
+bool qcow2_info(struct image *img, struct qcow2_info *info);
+
+/* Nothing is allocated any more: all is as the backing file has it. Blocking, with nothing under way. */
+int qcow2_make_empty(struct image *img, struct err *e);
+
 enum { QCOW2_FIX_LEAKS = 1, QCOW2_FIX_ERRORS = 2 };
 
 struct qcow2_check {

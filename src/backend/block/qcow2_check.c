@@ -384,7 +384,7 @@ int qcow2_check(struct image *img, unsigned fix, struct qcow2_check *out, struct
 	rc = prepare(&c, e);
 	if (!rc) {
 		q->corrupt_found = true; /* what is found is reported here, and only here */
-		q->free_hint = c.n;      /* what is free is not known yet, but behind the end all is */
+		q->repair_at = c.n;
 		out->total = q2_clusters(q, q->h.size);
 		rc = walk(&c);
 		if (!rc)
@@ -393,13 +393,12 @@ int qcow2_check(struct image *img, unsigned fix, struct qcow2_check *out, struct
 			rc = check_marks(&c);
 		out->image_end = c.end << q->cluster_bits;
 		q->corrupt_found = was_corrupt;
+		q->repair_at = 0;
 		if (!rc && fix)
 			rc = repair_end(&c);
 		if (rc)
 			err_set(e, -rc, "%s: the check could not be finished: %s", q->file->name, strerror(-rc));
 	}
-	if (!fix)
-		q->free_hint = 0;
 	free(c.want);
 	free(c.seen);
 	return rc;

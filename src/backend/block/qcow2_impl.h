@@ -120,6 +120,7 @@ struct q2 {
 	bool corrupt_found;
 
 	uint64_t free_hint;           /* no cluster below is free */
+	uint64_t repair_at;           /* repairing: the cluster behind the file where new refcount blocks go; else 0 */
 	uint64_t zero_from;           /* in the file: nothing was ever written from here on */
 	uint64_t compressed_next;     /* where the next compressed cluster fits behind the last one; 0: nowhere */
 

@@ -174,6 +174,17 @@ static int grow_reftable(struct q2 *q, uint64_t entry)
 	return rc;
 }
 
+/* While repairing nothing is known to be free but what is behind the end of the file. */
+static int make_block_behind(struct q2 *q, uint64_t i, struct q2_table **t)
+{
+	const uint64_t cluster = q->repair_at++;
+	int rc = make_block(q, i, cluster << q->cluster_bits, t);
+
+	if (!rc)
+		rc = q2_refcount_set(q, cluster, 1);
+	return rc ? rc : q2_table_get(q, &q->refs, cluster << q->cluster_bits, true, t);
+}
+
 /* The block for this cluster; where there is none, the first cluster of what it counts becomes it. */
 static int need_block(struct q2 *q, uint64_t cluster, struct q2_table **t)
 {
@@ -189,6 +200,10 @@ static int need_block(struct q2 *q, uint64_t cluster, struct q2_table **t)
 		if (rc || *t)
 			return rc;
 	}
+	if (q->repair_at)
+		return make_block_behind(q, i, t);
+	if (q2_is_metadata(q, (i << q->refblock_bits) << q->cluster_bits, q->cluster_size))
+		return q2_corrupt(q, "refcount block %llu is missing", (unsigned long long)i);
 	rc = make_block(q, i, (i << q->refblock_bits) << q->cluster_bits, t);
 	if (rc)
 		return rc;

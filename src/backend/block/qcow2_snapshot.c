@@ -516,6 +516,22 @@ int qcow2_snapshot_apply(struct image *img, const char *name, struct err *e)
 	return rc ? err_set(e, -rc, "%s: going back to the snapshot: %s", img->name, strerror(-rc)) : 0;
 }
 
+int qcow2_make_empty(struct image *img, struct err *e)
+{
+	struct q2_snapshot nothing = { 0 };
+	struct q2 *q;
+	int rc = can(img, &q, e);
+
+	if (rc)
+		return rc;
+	nothing.disk_size = q->h.size;
+	rc = begin(q);
+	if (!rc)
+		rc = apply(q, &nothing);
+	rc = end(q, rc);
+	return rc ? err_set(e, -rc, "%s: emptying it: %s", img->name, strerror(-rc)) : 0;
+}
+
 unsigned qcow2_snapshots(struct image *img)
 {
 	return q2_is(img) ? q2_of(img)->n_snapshots : 0;

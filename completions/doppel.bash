@@ -3,7 +3,7 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
-	local commands="run doctor help version"
+	local commands="run img doctor help version"
 	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk \
 --share --balloon --device --no-reboot --debug-exit --stats --perf-map --quiet --verbose --help"
 
@@ -18,6 +18,21 @@ _doppel()
 	done
 	case ${COMP_WORDS[1]} in
 	run) ;;
+	img)
+		if ((COMP_CWORD == 2)); then
+			mapfile -t COMPREPLY < <(compgen -W "create info convert check snapshot commit resize map --help" -- "$cur")
+			return
+		fi
+		case $prev in
+		-f | -F | -O) mapfile -t COMPREPLY < <(compgen -W "raw qcow2" -- "$cur") ;;
+		-r) mapfile -t COMPREPLY < <(compgen -W "leaks all" -- "$cur") ;;
+		*)
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -f -W "--help --output=json --secret --shrink" -- "$cur")
+			;;
+		esac
+		return
+		;;
 	help)
 		mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
 		return

@@ -27,6 +27,7 @@
 	X(bt_windows_made, "translator: PCIDs that found no tables of their own") \
 	X(bt_cache_flushes, "translator: flushes of all code")                   \
 	X(bt_dropped, "translator: blocks dropped because their page changed")   \
+	X(bt_woken, "translator: of these, put back to work unchanged")          \
 	X(bt_chains, "translator: jumps chained to the block they lead to")      \
 	X(bt_unchains, "translator: jumps that lost the block they led to")
 

@@ -18,6 +18,14 @@
  *     version and find the flag still set, yet the next writer would find it clear and say nothing;
  *   - were the version bumped last only, a second writer that finds the flag cleared by the first one
  *     could go on before the first one's bump, against requirement 2.
+ * The pieces. A writer that sees the flag looks at granules[] behind a full fence (the atomic operation that reads it), a marker sets
+ * its bits before it looks at the flag: either the marker reads the new bytes or the writer finds the bits. Writes beside them
+ * change nothing. The bits are cleared with the flag, between the two bumps: a marker whose bits that takes away has the version
+ * from before the last bump, and its code is as stale as the rest of the page's.
+ *
+ * The listener hears twice: before the flag is cleared, so that who finds it clear finds the request to drop what is stale, too, and
+ * after the last bump, for code that was cached between the two.
+ *
  * A second marker may skip the barrier only when the flag it sees has its barrier behind it. So the
  * first marker sets RAM_PAGE_ARMING, which writers treat as the flag, and turns it into RAM_PAGE_CODE
  * after the barrier, if no writer has cleared it in the meantime. Markers exclude each other by a lock,
@@ -56,7 +64,7 @@ struct ram_own {
 	struct lock log_lock;  /* RANK_LEAF: start, stop and fetch exclude each other */
 	bool log_on;           /* log_lock */
 	_Atomic uint64_t *bitmap; /* one bit per page; from the first start on, until ram_free */
-	size_t reserved, flags_bytes, version_bytes, bitmap_bytes;
+	size_t reserved, flags_bytes, version_bytes, granules_bytes, bitmap_bytes;
 	int barrier; /* membarrier command */
 	struct ram_slots slots;
 };
@@ -163,6 +171,7 @@ static int map_all(struct ram *r, struct err *e)
 	own->reserved = (page_count(r) << PAGE_SHIFT) + GUARD;
 	own->flags_bytes = ALIGN_UP(page_count(r), PAGE_SIZE);
 	own->version_bytes = own->flags_bytes * sizeof(*r->version);
+	own->granules_bytes = own->flags_bytes * sizeof(*r->granules);
 	own->bitmap_bytes = ram_bitmap_bytes(r);
 	base = mmap(NULL, own->reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
@@ -172,7 +181,8 @@ static int map_all(struct ram *r, struct err *e)
 		goto fail;
 	r->flags = map_sparse(own->flags_bytes);
 	r->version = map_sparse(own->version_bytes);
-	if (!r->flags || !r->version)
+	r->granules = map_sparse(own->granules_bytes);
+	if (!r->flags || !r->version || !r->granules)
 		goto fail;
 	return 0;
 fail:
@@ -231,6 +241,7 @@ void ram_free(struct ram *r)
 	unmap((uintptr_t)r->base, own->reserved);
 	unmap((uintptr_t)r->flags, own->flags_bytes);
 	unmap((uintptr_t)r->version, own->version_bytes);
+	unmap((uintptr_t)r->granules, own->granules_bytes);
 	unmap((uintptr_t)own->bitmap, own->bitmap_bytes);
 	if (r->memfd >= 0)
 		close(r->memfd);
@@ -265,12 +276,14 @@ void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint
 	r->mark_opaque = opaque;
 }
 
-uint32_t ram_mark_code(struct ram *r, uint64_t gpa)
+uint32_t ram_mark_code(struct ram *r, uint64_t gpa, uint64_t len)
 {
-	uint64_t page = gpa >> PAGE_SHIFT;
+	uint64_t page = gpa >> PAGE_SHIFT, granules = ram_granules(gpa & (PAGE_SIZE - 1), len);
 	uint32_t version = atomic_load(&r->version[page]);
 	uint8_t flags;
 
+	if ((atomic_load(&r->granules[page]) & granules) != granules)
+		atomic_fetch_or(&r->granules[page], granules);
 	if (atomic_load(&r->flags[page]) & RAM_PAGE_CODE)
 		return version;
 	lock_take(&r->own->mark_lock);
@@ -297,6 +310,20 @@ static void note_dirty(struct ram *r, uint64_t page)
 	atomic_fetch_or(&bitmap[page / BITS_PER_WORD], BIT(page % BITS_PER_WORD));
 }
 
+static void tell(struct ram *r, uint64_t gpa, uint64_t len)
+{
+	if (r->code_changed)
+		r->code_changed(r->opaque, gpa, len);
+}
+
+/* Whether code is among the bytes of [gpa, gpa + len) that are in this page. */
+static bool code_written(struct ram *r, uint64_t page, uint64_t gpa, uint64_t len)
+{
+	uint64_t start = page << PAGE_SHIFT, from = MAX(gpa, start), to = MIN(gpa + len, start + PAGE_SIZE);
+
+	return atomic_fetch_or(&r->granules[page], 0) & ram_granules(from - start, to - from);
+}
+
 void ram_written(struct ram *r, uint64_t gpa, uint64_t len)
 {
 	const uint8_t code = RAM_PAGE_CODE | RAM_PAGE_ARMING;
@@ -308,15 +335,17 @@ void ram_written(struct ram *r, uint64_t gpa, uint64_t len)
 
 		if (flags & RAM_PAGE_LOG)
 			note_dirty(r, page);
-		if (flags & code) {
+		if ((flags & code) && code_written(r, page, gpa, len)) {
 			atomic_fetch_add(&r->version[page], 1);
+			tell(r, gpa, len);
 			atomic_fetch_and(&r->flags[page], (uint8_t)~code);
+			atomic_store(&r->granules[page], 0);
 			atomic_fetch_add(&r->version[page], 1);
 			code_hit = true;
 		}
 	}
-	if (code_hit && r->code_changed)
-		r->code_changed(r->opaque, gpa, len);
+	if (code_hit)
+		tell(r, gpa, len);
 }
 
 /* -- Dirty log ---------------------------------------------------------------------------------------- */

@@ -19,11 +19,13 @@
  * where it is shown. Only addresses that are ram_backed() may be touched. flags and version reach to 4 GiB at least.
  *
  * flags[g >> 12] is read after every store by whoever writes guest RAM (engines and DMA alike):
- *   RAM_PAGE_CODE  some engine holds decoded or translated code of this page
+ *   RAM_PAGE_CODE  some engine holds decoded or translated code of this page; granules[g >> 12] says of which
+ *                  64-byte pieces, one bit each
  *   RAM_PAGE_LOG   the dirty log has not yet noted a write to this page
  * A writer that finds the byte non-zero calls ram_written(). An engine that caches code calls
  * ram_mark_code() *before* it reads the bytes, remembers version[g >> 12] from before that call,
- * and drops what it cached when the version has moved on.
+ * and drops what it cached when the version has moved on. It moves when a piece is written that holds code: data beside
+ * code does not drop it.
  */
 struct ram {
 	uint8_t *base;
@@ -33,6 +35,7 @@ struct ram {
 	int memfd;
 	_Atomic uint8_t *flags;
 	_Atomic uint32_t *version;
+	_Atomic uint64_t *granules;
 	void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len); /* may be NULL */
 	void *opaque;
 	void (*code_marked)(void *opaque, uint64_t gpa); /* may be NULL; see ram_set_mark_listener */
@@ -45,6 +48,17 @@ enum {
 	RAM_PAGE_LOG = 2,
 	RAM_PAGE_ARMING = 4, /* ram.c's own: becoming RAM_PAGE_CODE; for a writer the same */
 };
+
+#define RAM_GRANULE 64u /* bytes of a page for each bit of granules[] */
+
+/* The bits of granules[] for [off, off + len) of a page, cut at its end; len is at least 1. */
+static inline uint64_t ram_granules(uint64_t off, uint64_t len)
+{
+	unsigned first = (unsigned)(off / RAM_GRANULE), last;
+
+	last = (unsigned)((off + len > PAGE_SIZE ? PAGE_SIZE - 1 : off + len - 1) / RAM_GRANULE);
+	return (~0ull >> (63 - (last - first))) << first;
+}
 
 #define RAM_HOLE_START 0xc0000000ull /* the PCI hole: 3 GiB to 4 GiB */
 #define RAM_MAX_SIZE   (1ull << 40)
@@ -82,7 +96,10 @@ uint64_t ram_file_offset(const struct ram *r, uint64_t gpa);
  */
 int ram_discard(struct ram *r, uint64_t gpa, uint64_t len);
 
-/* Called with the range when a page with RAM_PAGE_CODE is written: on the writer's thread, under any lock. */
+/*
+ * Called with the range when pieces that hold code are among what is written: for each page before its flag is cleared, and
+ * once at the end. On the writer's thread, under any lock.
+ */
 void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len),
 		      void *opaque);
 
@@ -93,11 +110,11 @@ void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t
 void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa), void *opaque);
 
 /*
- * Say that page gpa is about to be read as code. Sets RAM_PAGE_CODE and, when it was clear, issues
- * membarrier(2) so that every writer on another thread either has its bytes visible here or sees
- * the flag. Returns the page's version from before.
+ * Say that len bytes (at least 1) from gpa on, as far as they are in its page, are about to be read as code. Sets
+ * RAM_PAGE_CODE and, when it was clear, issues membarrier(2) so that every writer on another thread either has its bytes
+ * visible here or sees the flag. Returns the page's version from before.
  */
-uint32_t ram_mark_code(struct ram *r, uint64_t gpa);
+uint32_t ram_mark_code(struct ram *r, uint64_t gpa, uint64_t len);
 
 /* The slow part of a store to [gpa, gpa+len) whose page flags were non-zero: version, listener, dirty log. */
 void ram_written(struct ram *r, uint64_t gpa, uint64_t len);

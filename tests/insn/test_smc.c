@@ -302,6 +302,62 @@ static void test_pressure(void **state)
 		assert_true(t->v->stats.bt_cache_flushes > 0);
 }
 
+/* -- What does not change -------------------------------------------------------------------------------------------------------- */
+
+/* Data in the page of the code that writes it, behind it and in front of it: nothing is translated again. */
+GUEST(beside, 64, "mov $20000, %ecx; 1: incq 0x8800; incl 0x8004; lock incl 0x8ffc; dec %ecx; jnz 1b; mov 0x8800, %rdx; hlt");
+
+static void test_data_beside(void **state)
+{
+	struct tiny *t = *state;
+	bool bt = !strcmp(t->v->engine->name, "bt");
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE + 0x400, beside);
+	t->v->s.rip = TINY_CODE + 0x400;
+	assert_int_equal(run_long(t), 20000);
+	assert_int_equal(tiny_peek(t, TINY_CODE + 4, 4), 20000);
+	assert_int_equal(tiny_peek(t, TINY_CODE + 0xffc, 4), 20000);
+	if (bt)
+		assert_in_range(t->v->stats.bt_translations, 1, 20);
+}
+
+/* One of two functions in a page is rewritten at each turn. The other one sleeps and wakes; it is not translated again. */
+GUEST(two_functions, 64, SUM_LOOP("mov %ecx, 0x100001; mov $0x100000, %ebx; call *%rbx; mov %eax, %esi; mov $0x100800, %ebx; call *%rbx;"
+				  "mov %esi, %eax"));
+
+static void test_wakes(void **state)
+{
+	struct tiny *t = *state;
+	bool bt = !strcmp(t->v->engine->name, "bt");
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, CODE_B, returns_0);
+	TINY_LOAD(t, CODE_B + 0x800, returns_0);
+	TINY_LOAD(t, TINY_CODE, two_functions);
+	assert_int_equal(run_long(t), SUM);
+	if (bt) {
+		assert_in_range(t->v->stats.bt_translations, ROUNDS, ROUNDS + 30);
+		assert_in_range(t->v->stats.bt_woken, ROUNDS - 10, ROUNDS + 10);
+	}
+}
+
+/* Two texts take turns in one place, as a patched branch does. */
+GUEST(turns, 64, SUM_LOOP("mov %ecx, %eax; and $1, %eax; mov %eax, 0x100001; mov $0x100000, %ebx; call *%rbx; imul %ecx, %eax"));
+
+static void test_takes_turns(void **state)
+{
+	struct tiny *t = *state;
+	bool bt = !strcmp(t->v->engine->name, "bt");
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, CODE_B, returns_0);
+	TINY_LOAD(t, TINY_CODE, turns);
+	assert_int_equal(run_long(t), ODD_SUM);
+	if (bt)
+		assert_in_range(t->v->stats.bt_translations, 2, 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -312,6 +368,7 @@ int main(void)
 		TEST(test_both_names),	 TEST(test_remap),	   TEST(test_reuse),	  TEST(test_crossing),
 		TEST(test_crossing_second), TEST(test_dma_next),   TEST(test_dma_function), TEST(test_user),
 		TEST(test_other_modes),	 TEST(test_pressure),
+		TEST(test_data_beside),	 TEST(test_wakes),	   TEST(test_takes_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

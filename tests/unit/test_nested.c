@@ -81,7 +81,7 @@ static void test_flags(void **state)
 	const struct nested_page *p = nested_find(n, 0x7000);
 
 	assert_true(nested_writable(p));
-	ram_mark_code(ram, 0x7000);
+	ram_mark_code(ram, 0x7000, PAGE_SIZE);
 	assert_false(nested_writable(p));
 	ram_note_write(ram, 0x7010, 1); /* what a store does: the code is stale, the page is data again */
 	assert_true(nested_writable(nested_find(n, 0x7000)));

@@ -106,7 +106,7 @@ static void test_slots(void **state)
 	/* It moves, and who held code of it hears. */
 	assert_int_equal(ram_slot_show(vram, 0xe0000000), 0);
 	r->base[0xe0000000] = 7;
-	version = ram_mark_code(r, 0xe0000000);
+	version = ram_mark_code(r, 0xe0000000, PAGE_SIZE);
 	assert_int_equal(ram_slot_show(vram, 0xd0000000), 0);
 	assert_int_not_equal(r->version[0xe0000000 >> PAGE_SHIFT], version);
 	assert_false(ram_backed(r, 0xe0000000, 1));
@@ -219,8 +219,8 @@ static void test_code(void **state)
 	uint32_t v0, v1;
 
 	ram_set_listener(r, listen, &heard);
-	v0 = ram_mark_code(r, 0x5123);
-	assert_int_equal(ram_mark_code(r, 0x5000), v0); /* marking twice changes nothing */
+	v0 = ram_mark_code(r, 0x5123, PAGE_SIZE);
+	assert_int_equal(ram_mark_code(r, 0x5000, PAGE_SIZE), v0); /* marking twice changes nothing */
 	assert_true(r->flags[5] & RAM_PAGE_CODE);
 	/* Neighbours do not matter. */
 	ram_note_write(r, 0x4ff8, 8);
@@ -228,21 +228,50 @@ static void test_code(void **state)
 	assert_int_equal(heard.n, 0);
 	assert_int_equal(r->version[5], v0);
 	ram_note_write(r, 0x5fff, 1);
-	assert_int_equal(heard.n, 1);
+	assert_int_equal(heard.n, 2); /* before the flag is cleared, and behind it */
 	assert_true(heard.gpa == 0x5fff && heard.len == 1);
 	assert_true(r->version[5] != v0);
 	assert_int_equal(r->flags[5], 0);
 	/* Told once; whoever caches again must mark again. */
 	v1 = r->version[5];
 	ram_note_write(r, 0x5000, 8);
-	assert_int_equal(heard.n, 1);
+	assert_int_equal(heard.n, 2);
 	assert_int_equal(r->version[5], v1);
-	/* A write that only ends in the page; two marked pages are one call. */
-	assert_int_equal(ram_mark_code(r, 0x5000), v1);
-	ram_mark_code(r, 0x4000);
+	/* A write that only ends in the page; two marked pages are one call more. */
+	assert_int_equal(ram_mark_code(r, 0x5000, PAGE_SIZE), v1);
+	ram_mark_code(r, 0x4000, PAGE_SIZE);
 	ram_note_write(r, 0x4ffc, 8);
 	assert_true(r->version[5] != v1 && !r->flags[4] && !r->flags[5]);
+	assert_int_equal(heard.n, 5);
+	ram_free(r);
+}
+
+/* Only writes to pieces that hold code count; the flag stays with them. */
+static void test_code_pieces(void **state)
+{
+	struct ram *r = make(2 * MiB);
+	uint32_t v0;
+
+	heard.n = 0;
+	ram_set_listener(r, listen, &heard);
+	v0 = ram_mark_code(r, 0x5040, 15);
+	assert_int_equal(ram_mark_code(r, 0x5ffe, 15), v0);
+	ram_note_write(r, 0x5000, 64);
+	ram_note_write(r, 0x5080, 0x5fc0 - 0x5080);
+	assert_int_equal(heard.n, 0);
+	assert_int_equal(r->version[5], v0);
+	assert_true(r->flags[5] & RAM_PAGE_CODE);
+	assert_false(r->flags[6] & RAM_PAGE_CODE);
+	ram_note_write(r, 0x503f, 2);
 	assert_int_equal(heard.n, 2);
+	assert_true(r->version[5] != v0 && !r->flags[5]);
+	v0 = ram_mark_code(r, 0x5040, 15);
+	ram_note_write(r, 0x5fc0, 1); /* not any more */
+	assert_int_equal(r->version[5], v0);
+	ram_mark_code(r, 0x5ffe, 15);
+	ram_note_write(r, 0x4000, 0x2000);
+	assert_int_equal(heard.n, 4);
+	assert_true(r->version[5] != v0);
 	ram_free(r);
 }
 
@@ -266,7 +295,7 @@ static void *cacher(void *arg)
 		uint32_t version, cached;
 
 		pthread_barrier_wait(&race.round);
-		version = ram_mark_code(race.r, 0x7000);
+		version = ram_mark_code(race.r, 0x7000, PAGE_SIZE);
 		cached = __atomic_load_n(word, __ATOMIC_RELAXED);
 		pthread_barrier_wait(&race.round);
 		if (atomic_load(&race.r->version[7]) == version && cached != i)
@@ -357,7 +386,7 @@ static void test_dirty(void **state)
 	ram_dirty_fetch(r, map);
 	assert_true(bits_set(map, bytes) == 1 && bit(map, HIGH));
 	/* The two uses of the flags do not disturb each other. */
-	ram_mark_code(r, 0x9000);
+	ram_mark_code(r, 0x9000, PAGE_SIZE);
 	ram_dirty_stop(r);
 	assert_int_equal(r->flags[9], RAM_PAGE_CODE);
 	assert_int_equal(r->flags[0], 0);
@@ -432,7 +461,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes), cmocka_unit_test(test_sparse_64g),
 		cmocka_unit_test(test_slots), cmocka_unit_test(test_sealed), cmocka_unit_test(test_hole),
-		cmocka_unit_test(test_contains), cmocka_unit_test(test_code),
+		cmocka_unit_test(test_contains), cmocka_unit_test(test_code), cmocka_unit_test(test_code_pieces),
 		cmocka_unit_test(test_code_race), cmocka_unit_test(test_dirty),
 		cmocka_unit_test(test_dirty_race),
 	};

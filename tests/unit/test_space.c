@@ -402,7 +402,7 @@ static void test_ram(void **state)
 	assert_false(ro);
 	assert_null(space_page(s, 2 * MiB, &ro));
 	/* Writes by this way tell who caches code. */
-	v = ram_mark_code(r, 0x6000);
+	v = ram_mark_code(r, 0x6000, PAGE_SIZE);
 	space_write(s, 0x6010, 1, 1);
 	assert_true(r->version[6] != v);
 	/* ROM over RAM. */
@@ -434,7 +434,7 @@ static void test_dma_map(void **state)
 	assert_int_equal(space_dma_map(s, 0x1ffe, 0x2004, true, iov, 1), 1);
 	assert_ptr_equal(iov[0].iov_base, r->base + 0x1ffe);
 	assert_int_equal(iov[0].iov_len, 0x2004);
-	version = ram_mark_code(r, 0x3000);
+	version = ram_mark_code(r, 0x3000, PAGE_SIZE);
 	space_dma_wrote(s, 0x1ffe, 0x2004);
 	assert_int_not_equal(r->version[3], version);
 	/* ROM is for reading, and another piece. */
@@ -470,8 +470,8 @@ static void test_dma(void **state)
 		assert_memory_equal(in, out, sizeof(in) - off);
 		assert_memory_equal(r->base + 0x10000 + off, out, sizeof(in) - off);
 	}
-	v1 = ram_mark_code(r, 0x20000);
-	v2 = ram_mark_code(r, 0x22000);
+	v1 = ram_mark_code(r, 0x20000, PAGE_SIZE);
+	v2 = ram_mark_code(r, 0x22000, PAGE_SIZE);
 	assert_int_equal(space_dma_write(s, 0x20fff, out, 4098), 0);
 	assert_true(r->version[0x20] != v1 && r->version[0x22] != v2);
 	assert_int_equal(space_dma_read(s, 0x20fff, in, 4098), 0);

@@ -540,10 +540,10 @@ static void test_table_writes_are_noted(void **state)
 	uint32_t v;
 
 	map(l);
-	v = ram_mark_code(ram, table(2));
+	v = ram_mark_code(ram, table(2), PAGE_SIZE);
 	read_fault(l);
 	assert_true(ram->version[table(2) >> PAGE_SHIFT] != v);
-	v = ram_mark_code(ram, table(2));
+	v = ram_mark_code(ram, table(2), PAGE_SIZE);
 	read_fault(l);
 	assert_true(ram->version[table(2) >> PAGE_SHIFT] == v);
 }

@@ -227,7 +227,6 @@ static void list_in_page(struct bt_cache *c, struct bt_block *b)
 
 	b->page_next = c->page[p];
 	c->page[p] = b;
-	atomic_fetch_add(&c->n_blocks, 1);
 }
 
 static void publish_second_page(struct bt_cache *c, struct bt_block *b)
@@ -240,6 +239,7 @@ static void publish_second_page(struct bt_cache *c, struct bt_block *b)
 	second->end = b->end; /* keeps the pool in order, for bt_block_at() */
 	second->ientry = b->ientry;
 	list_in_page(c, second);
+	atomic_fetch_add(&c->n_blocks, 1);
 }
 
 void bt_block_publish(struct bt_cache *c, struct bt_block *b)
@@ -248,6 +248,7 @@ void bt_block_publish(struct bt_cache *c, struct bt_block *b)
 
 	atomic_store_explicit(&b->valid, true, memory_order_relaxed);
 	list_in_page(c, b);
+	atomic_fetch_add(&c->n_blocks, 1);
 	if (b->gpa2 < BT_UNMAPPED_PAGE)
 		publish_second_page(c, b);
 	atomic_store_explicit(&b->hash_next, atomic_load_explicit(&c->hash[h], memory_order_relaxed),
@@ -266,7 +267,7 @@ struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_
 	struct bt_block *b = atomic_load_explicit(&bt->cache->hash[hash_of(la)], memory_order_acquire);
 
 	for (; b; b = atomic_load_explicit(&b->hash_next, memory_order_acquire)) {
-		if (b->la != la || b->gpa != gpa || b->version != version || !bt_same_mode(b->mode, mode) ||
+		if (b->la != la || b->gpa != gpa || atomic_load_explicit(&b->version, memory_order_relaxed) != version || !bt_same_mode(b->mode, mode) ||
 		    !atomic_load_explicit(&b->valid, memory_order_relaxed))
 			continue;
 		if (b->gpa2 == BT_NO_PAGE)
@@ -345,6 +346,13 @@ static void redirect_entry(struct bt_cache *c, const struct bt_block *b)
 	__atomic_store_n(p, code, __ATOMIC_RELEASE);
 }
 
+static void restore_entry(struct bt_cache *c, const struct bt_block *b)
+{
+	uint64_t *p = bt_rw(c, b->entry);
+
+	__atomic_store_n(p, b->entry_code, __ATOMIC_RELEASE);
+}
+
 static void unhash(struct bt_cache *c, struct bt_block *b)
 {
 	struct bt_block *_Atomic *p = &c->hash[hash_of(b->la)], *at;
@@ -355,10 +363,11 @@ static void unhash(struct bt_cache *c, struct bt_block *b)
 		atomic_store_explicit(p, atomic_load_explicit(&b->hash_next, memory_order_relaxed), memory_order_release);
 }
 
-/* Out of the way for good. */
+/* Out of the way, for good or to sleep. */
 static void drop(struct bt *bt, struct bt_block *b)
 {
-	unhash(bt->cache, b);
+	if (!b->granules)
+		unhash(bt->cache, b);
 	redirect_entry(bt->cache, b);
 	unchain_all(bt, b);
 	atomic_store_explicit(&b->valid, false, memory_order_relaxed);
@@ -417,6 +426,76 @@ void bt_drop_stale(struct bt *bt)
 	for (unsigned h = 0; h < BT_HASH_SIZE && all; h++)
 		drop_stale_in(bt, h);
 	lock_drop(&bt->cache->lock);
+}
+
+/* -- Sleeping and waking --------------------------------------------------------------------------------------------- */
+
+/* Of one key. More than two texts that take turns in one place are rare. */
+#define MAX_SLEEPERS 4
+
+/* Of the pieces of a page, whose bytes somebody may be writing: then the page's version moves. */
+static uint64_t hash_contents(struct bt *bt, uint64_t gpa, uint64_t granules)
+{
+	const volatile uint64_t *page = (const volatile uint64_t *)(uintptr_t)(bt->v->ram->base + (gpa & PAGE_MASK));
+	uint64_t h = granules;
+
+	for (; granules; granules &= granules - 1) {
+		const volatile uint64_t *word = page + (unsigned)__builtin_ctzll(granules) * (RAM_GRANULE / 8);
+
+		for (unsigned n = 0; n < RAM_GRANULE / 8; n++) {
+			h = (h ^ word[n]) * 0x9e3779b97f4a7c15ull;
+			h ^= h >> 29;
+		}
+	}
+	return h;
+}
+
+void bt_note_contents(struct bt *bt, struct bt_block *b, uint64_t granules)
+{
+	b->entry_code = *(const uint64_t *)bt_rw(bt->cache, b->entry);
+	if (b->gpa2 != BT_NO_PAGE)
+		return;
+	b->contents = hash_contents(bt, b->gpa, granules);
+	if (b->version == page_version(bt, b->gpa))
+		b->granules = granules;
+}
+
+/* Its pieces count as code again from before they are compared. */
+static bool is_unchanged(struct bt *bt, const struct bt_block *b, uint32_t *version)
+{
+	struct ram *r = bt->v->ram;
+	uint64_t page = b->gpa & PAGE_MASK, left = b->granules;
+
+	*version = ram_mark_code(r, b->gpa, 1);
+	for (; left; left &= left - 1)
+		ram_mark_code(r, page + (unsigned)__builtin_ctzll(left) * RAM_GRANULE, RAM_GRANULE);
+	return hash_contents(bt, b->gpa, b->granules) == b->contents && page_version(bt, b->gpa) == *version;
+}
+
+struct bt_block *bt_block_wake(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode)
+{
+	struct bt_cache *c = bt->cache;
+	struct bt_block *next, *b = atomic_load_explicit(&c->hash[hash_of(la)], memory_order_relaxed);
+	unsigned sleepers = 0;
+	uint32_t version;
+
+	for (; b; b = next) {
+		next = atomic_load_explicit(&b->hash_next, memory_order_relaxed);
+		if (b->la != la || b->gpa != gpa || !bt_same_mode(b->mode, mode) ||
+		    atomic_load_explicit(&b->valid, memory_order_relaxed))
+			continue;
+		if (is_unchanged(bt, b, &version)) {
+			atomic_store_explicit(&b->version, version, memory_order_relaxed);
+			list_in_page(c, b);
+			restore_entry(c, b);
+			atomic_store_explicit(&b->valid, true, memory_order_release);
+			bt->v->stats.bt_woken++;
+			return b;
+		}
+		if (++sleepers >= MAX_SLEEPERS)
+			unhash(c, b);
+	}
+	return NULL;
 }
 
 /* -- By host address ------------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
  *    fetched; its entry leads to an exit and the jumps chained to it lead to their stubs again. Both are changed by one write
  *    within an aligned quadword at an instruction's boundary, which a processor that executes it sees whole or not at all
  *    (AMD APM vol. 2, 7.6.1; in use on Intel's by every just-in-time compiler).
+ *    It sleeps: when it is looked for again and its bytes are what they were, it is put back to work (bt_block_wake()).
  * 5. Memory is used again only after a flush: all vCPUs are asked outside and waited for, and the generation moves on, by
  *    which each of them knows on its way inside that its jump caches and addresses are void.
  */
@@ -25,8 +26,11 @@ struct bt_block {
 	uint64_t gpa2;      /* of the page that its one instruction reaches into, or BT_NO_PAGE: needs no second page */
 	struct bt_block *whole; /* not a block of its own, but the entry of that block for its second page */
 	struct bt_mode mode;
-	uint32_t version;   /* of the page, from before its bytes were read */
+	_Atomic uint32_t version; /* of the page, from before its bytes were read */
 	uint32_t version2;
+	uint64_t granules;  /* of the page that the translation depends on (mem/ram.h); 0: do not wake it */
+	uint64_t contents;  /* a hash of them; lock */
+	uint64_t entry_code; /* what stands at the entry of a block that is awake; lock */
 	uint32_t entry;     /* host code, normal (8-byte aligned) and indirect entry: addresses below 4 GiB; flags are parked */
 	uint32_t ientry;
 	uint32_t flags_entry; /* with flags in place */
@@ -100,6 +104,11 @@ void bt_cache_flush(struct bt *bt);              /* everything */
 bool bt_cache_has_room(const struct bt_cache *c); /* for one more block of the largest size */
 struct bt_block *bt_block_new(struct bt_cache *c); /* zeroed; room was checked; nobody sees it before it is published */
 void bt_block_publish(struct bt_cache *c, struct bt_block *b);
+
+void bt_note_contents(struct bt *bt, struct bt_block *b, uint64_t granules); /* for bt_block_wake() */
+
+/* Under the lock: a sleeping block of this key, as good as new; or NULL. */
+struct bt_block *bt_block_wake(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
 
 /*
  * Inside, or under the lock. gpa2: the page behind, or BT_UNMAPPED_PAGE; only looked at if the block's one instruction

@@ -63,6 +63,7 @@ struct bt_peek_memo {
 	const ZydisDecoder *decoder; /* NULL: nothing */
 	uint32_t version; /* of the page */
 	uint32_t live;
+	uint64_t granules; /* of the page, that were looked at */
 };
 
 /* A page of code that a pass may look into. */
@@ -72,6 +73,8 @@ struct bt_peek {
 	uint64_t la, gpa;  /* of its first byte */
 	uint32_t version;
 	struct bt_peek_memo *memo; /* BT_PEEK_MEMOS */
+	struct ram *ram;
+	uint64_t *granules; /* of the page: what was read of it; see ram_mark_code() */
 };
 
 struct translation {
@@ -87,6 +90,7 @@ struct translation {
 	bool parked;      /* at this point of the code the flags are in their slot */
 	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
+	uint64_t granules; /* of its page, that the translation depends on */
 };
 
 /* classify.c: fill in everything of in but flags_live; in->i and in->op are decoded. */

@@ -103,6 +103,8 @@ static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstru
 	if (off >= PAGE_SIZE)
 		return false;
 	len = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
+	ram_mark_code(p->ram, p->gpa + off, len);
+	*p->granules |= ram_granules(off, len);
 	memcpy(bytes, p->page + off, len);
 	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(p->decoder, NULL, bytes, len, i));
 }
@@ -128,14 +130,19 @@ static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth)
 uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la)
 {
 	struct bt_peek_memo *m;
-	uint64_t off, gpa;
+	uint64_t off, gpa, before;
 
 	if (!p || (off = la - p->la) >= PAGE_SIZE)
 		return ARITH;
 	gpa = p->gpa + off;
 	m = &p->memo[(gpa ^ gpa >> PAGE_SHIFT) % BT_PEEK_MEMOS];
-	if (m->gpa != gpa || m->version != p->version || m->decoder != p->decoder)
-		*m = (struct bt_peek_memo){ gpa, p->decoder, p->version, live_at(p, la, PEEK_DEPTH) };
+	before = *p->granules;
+	if (m->gpa != gpa || m->version != p->version || m->decoder != p->decoder) {
+		*p->granules = 0;
+		*m = (struct bt_peek_memo){ gpa, p->decoder, p->version, live_at(p, la, PEEK_DEPTH), 0 };
+		m->granules = *p->granules;
+	}
+	*p->granules = before | m->granules;
 	return m->live;
 }
 

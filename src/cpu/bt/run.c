@@ -215,6 +215,8 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 	bt_fpu_park(bt);
 	lock_take(&c->lock);
 	b = bt_block_find(bt, la, gpa, gpa2, mode);
+	if (!b)
+		b = bt_block_wake(bt, la, gpa, mode);
 	if (!b) {
 		if (!bt_cache_has_room(c))
 			bt_cache_flush(bt);
@@ -360,6 +362,15 @@ static uint32_t go_on(struct bt *bt)
 	return (uint32_t)bt->current->view->jc[bt_mmu_mode(bt->v)][bt_jc_index(s->rip)];
 }
 
+/*
+ * Back into the block that was left, unless code was written since it was entered: what we have just done may have stored into this
+ * very block without notice, since the page has lost its mark by another's store; or it was an instruction that serializes.
+ */
+static uint32_t resume(struct bt *bt, const struct bt_site *site)
+{
+	return atomic_load(&bt->check_pages) ? 0 : site->retry;
+}
+
 /* Returns host code to go on at, as handle_exit() does. */
 static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
 {
@@ -369,9 +380,8 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 	v->s.shadow = SHADOW_NONE; /* unless it is refused, this was the instruction behind an STI */
 	switch (bt_system(bt, site)) {
 	case BT_NEXT:
-		/* Some of them serialize: code that another vCPU has written is not to be run behind them. */
-		if (!needs_reference(v) && !atomic_load_explicit(&bt->poll, memory_order_relaxed))
-			return site->retry;
+		if (!needs_reference(v))
+			return resume(bt, site);
 		settle_shadow(bt);
 		return 0;
 	case BT_MOVED:
@@ -443,7 +453,7 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 		fill = bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(v), &err);
 	if (fill == BT_FILLED) {
 		v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
-		return site->retry;
+		return resume(bt, site);
 	}
 	if (fill == BT_PAGE_FAULT && only_page_faults(bt, site) && bt_deliver_fault(bt, X86_PF, err)) {
 		v->s.cr2 = la;
@@ -551,8 +561,10 @@ static enum vcpu_exit run_blocks(struct bt *bt)
 	if (!bt_join(bt))
 		return EXIT_KICKED;
 	b = find_block(bt);
-	if (!b && atomic_load_explicit(&bt->in_code, memory_order_relaxed))
+	if (!b && atomic_load_explicit(&bt->in_code, memory_order_relaxed)) {
+		bt_leave(bt);
 		return fetch_faults(bt) ? EXIT_KICKED : step(bt, true);
+	}
 	for (code = b ? b->entry : 0; code;)
 		code = handle_exit(bt, run_code(bt, code), &ex);
 	bt_leave(bt);

@@ -22,6 +22,8 @@ static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t
 	unsigned off = (unsigned)(la & (PAGE_SIZE - 1)), left = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
 	unsigned len = page2 ? BT_MAX_INSN_LEN : left;
 
+	ram_mark_code(t->bt->v->ram, (t->b->gpa & PAGE_MASK) + off, left);
+	t->granules |= ram_granules(off, left);
 	memset(&in->rip, 0, sizeof(*in) - offsetof(struct bt_insn, rip));
 	in->rip = la;
 	for (unsigned n = 0; n < len; n++)
@@ -45,7 +47,7 @@ static bool decode_crossing(struct translation *t, const uint8_t *page, uint64_t
 	t->b->gpa2 = gpa2;
 	if (gpa2 >= BT_UNMAPPED_PAGE)
 		return false;
-	t->b->version2 = ram_mark_code(r, gpa2 & PAGE_MASK);
+	t->b->version2 = ram_mark_code(r, gpa2 & PAGE_MASK, BT_MAX_INSN_LEN);
 	return decode_one(t, page, r->base + (gpa2 & PAGE_MASK), la, in);
 }
 
@@ -313,7 +315,7 @@ static void find_liveness(struct translation *t, const uint8_t *page)
 {
 	const struct bt_peek peek = {
 		.decoder = &t->bt->cache->decoder[bt_code_size(&t->mode)], .page = page, .la = t->b->la & PAGE_MASK, .gpa = t->b->gpa & PAGE_MASK,
-		.version = t->b->version, .memo = t->memo,
+		.version = t->b->version, .memo = t->memo, .ram = t->bt->v->ram, .granules = &t->granules,
 	};
 
 	/* With 16-bit offsets the targets wrap at 64 KiB, which must be a page's end for what looks into pages. */
@@ -348,7 +350,8 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	t->b->gpa = gpa;
 	t->b->gpa2 = BT_NO_PAGE;
 	t->b->mode = mode;
-	t->b->version = ram_mark_code(bt->v->ram, page);
+	t->granules = 0;
+	t->b->version = ram_mark_code(bt->v->ram, gpa, 1);
 	decode_block(t, bt->v->ram->base + page, gpa2);
 	find_liveness(t, bt->v->ram->base + page);
 	plan(t);
@@ -360,6 +363,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	emit_stubs(t);
 	t->b->end = t->a.pc;
 	c->code_used = (uint32_t)ALIGN_UP(t->a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
+	bt_note_contents(bt, t->b, t->granules);
 	bt_block_publish(c, t->b);
 	return t->b;
 }

@@ -73,9 +73,9 @@ static void fetch_first(struct vcpu *v, struct fetch *f)
 	left = (unsigned)(PAGE_SIZE - (f->la & 0xfff));
 	translate_fetch(v, f->la, &f->gpa, &host);
 	f->ram = host;
-	if (host)
-		f->version = ram_mark_code(v->ram, f->gpa);
 	f->len = MIN(left, f->limit);
+	if (host)
+		f->version = ram_mark_code(v->ram, f->gpa, f->len);
 	read_bytes(v, f->gpa, host, f->bytes, f->len);
 }
 

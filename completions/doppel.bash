@@ -3,8 +3,8 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
-	local commands="run img doctor help version"
-	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk \
+	local commands="run img switch doctor help version"
+	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
 --share --balloon --device --no-reboot --debug-exit --stats --perf-map --quiet --verbose --help"
 
 	COMPREPLY=()
@@ -33,6 +33,10 @@ _doppel()
 		esac
 		return
 		;;
+	switch)
+		mapfile -t COMPREPLY < <(compgen -W "--port --stats --help" -- "$cur")
+		return
+		;;
 	help)
 		mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
 		return
@@ -54,6 +58,10 @@ _doppel()
 	--share)
 		compopt -o dirnames -o nospace
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		;;
+	--net)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "user tap= switch= link=unix: link=udp: none" -- "$cur")
 		;;
 	--device)
 		mapfile -t COMPREPLY < <(compgen -W "$(doppel run --device help 2>/dev/null | cut -d' ' -f1) help" -- "$cur")

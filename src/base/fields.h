@@ -15,7 +15,7 @@ struct state_field {
 	const char *name;
 	enum state_type type;
 	uint32_t offset;
-	uint16_t size;    /* bytes of one element */
+	uint32_t size;    /* bytes of one element */
 	uint32_t count;   /* elements; 1 for a scalar */
 	uint16_t since;   /* version of the table in which it appeared */
 };

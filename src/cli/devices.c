@@ -19,13 +19,15 @@ struct device_option_kind {
 	const char *first;       /* the device's property that comes first; NULL: the backend's business */
 	bool blk;                /* what comes first is a disk image */
 	const char *second;      /* property behind a colon in what comes first */
+	bool net;                /* what comes first is a network */
 };
 
 static const struct device_option_kind kinds[] = {
-	{ "disk", "virtio-blk-pci", NULL, true },
-	{ "balloon", "virtio-balloon-pci", "size", false },
-	{ "share", "virtio-fs-pci", "dir", false, "tag" },
-	{ "device", NULL, NULL, false },
+	{ "disk", "virtio-blk-pci", NULL, true, NULL, false },
+	{ "net", "virtio-net-pci", NULL, false, NULL, true },
+	{ "balloon", "virtio-balloon-pci", "size", false, NULL, false },
+	{ "share", "virtio-fs-pci", "dir", false, "tag", false },
+	{ "device", NULL, NULL, false, NULL, false },
 };
 
 /* -- Text -------------------------------------------------------------------------------------------- */
@@ -68,6 +70,16 @@ static int parse(struct device_option *o, struct err *e)
 		o->prop[o->n_props++] = (struct device_prop){ part, is ? is + 1 : "on" };
 	}
 	return 0;
+}
+
+static const char *find_prop(const struct device_option *o, const char *name)
+{
+	const char *value = NULL;
+
+	for (unsigned i = 0; i < o->n_props; i++)
+		if (!strcmp(o->prop[i].name, name))
+			value = o->prop[i].value;
+	return value;
 }
 
 /* -- Disks --------------------------------------------------------------------------------------------- */
@@ -151,6 +163,74 @@ static int set_blk_prop(struct blk_options *b, const struct device_prop *p, stru
 	return rc ? rc : 1;
 }
 
+/* -- Networks ------------------------------------------------------------------------------------------ */
+
+/* The cards that "model=" chooses from. */
+static const struct {
+	const char *model, *driver;
+} models[] = { { "virtio", "virtio-net-pci" }, { "e1000", "e1000" } };
+
+/* Whether a property belongs to the card; the others are the network's. */
+static bool of_card(const char *name)
+{
+	static const char *const names[] = { "mac", "addr", "model", "queues", "mtu" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
+/* The network's specification: what comes first, and its properties. */
+static void net_spec(const struct device_option *o, struct strbuf *out)
+{
+	strbuf_addf(out, "%s", o->first);
+	for (unsigned i = 0; i < o->n_props; i++)
+		if (!of_card(o->prop[i].name))
+			strbuf_addf(out, ",%s=%s", o->prop[i].name, o->prop[i].value);
+}
+
+static int net_driver(const struct device_option *o, const char **driver, struct err *e)
+{
+	const char *model = find_prop(o, "model");
+
+	*driver = models[0].driver;
+	if (!model)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+		*driver = models[i].driver;
+		if (!strcmp(models[i].model, model))
+			return 0;
+	}
+	return err_set(e, EINVAL, "--net %s: model=%s: give virtio or e1000", o->first, model);
+}
+
+static int check_net(const struct device_option *o, struct err *e)
+{
+	struct strbuf spec = STRBUF_INIT;
+	const char *driver;
+	int rc = net_driver(o, &driver, e);
+
+	net_spec(o, &spec);
+	if (!rc)
+		rc = net_check(spec.buf, e);
+	strbuf_release(&spec);
+	return rc;
+}
+
+static int open_net(struct device_option *o, struct device_config *d, struct err *e)
+{
+	struct strbuf spec = STRBUF_INIT;
+	int rc = net_driver(o, &d->driver, e);
+
+	net_spec(o, &spec);
+	if (!rc)
+		rc = net_open(&o->net, spec.buf, e);
+	d->net = o->net;
+	strbuf_release(&spec);
+	return rc;
+}
+
 /* All properties: a disk's into b, the others into d; either may be NULL, to check only. */
 static int sort_props(const struct device_option *o, struct blk_options *b, struct device_config *d, struct err *e)
 {
@@ -164,7 +244,7 @@ static int sort_props(const struct device_option *o, struct blk_options *b, stru
 		rc = o->kind->blk ? set_blk_prop(b ? b : &ignored, p, e) : 0;
 		if (rc < 0)
 			return err_prefix(e, rc, "--%s %s", o->kind->name, o->first);
-		if (rc || !d)
+		if (rc || !d || (o->kind->net && (!of_card(p->name) || !strcmp(p->name, "model"))))
 			continue;
 		if (!o->kind->driver && !strcmp(p->name, "id"))
 			d->id = p->value;
@@ -194,17 +274,9 @@ int device_options_add(struct device_options *o, const char *name, const char *a
 	rc = parse(d, e);
 	if (!rc && !d->kind->driver && !device_driver_find(d->first))
 		rc = err_set(e, EINVAL, "device '%s': there is none of that name; 'help' lists them", d->first);
+	if (!rc && d->kind->net)
+		rc = check_net(d, e);
 	return rc ? rc : sort_props(d, NULL, NULL, e);
-}
-
-static const char *find_prop(const struct device_option *o, const char *name)
-{
-	const char *value = NULL;
-
-	for (unsigned i = 0; i < o->n_props; i++)
-		if (!strcmp(o->prop[i].name, name))
-			value = o->prop[i].value;
-	return value;
 }
 
 static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
@@ -219,7 +291,9 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 	if (!d)
 		return -E2BIG;
 	blk_options_init(&b);
-	rc = sort_props(o, &b, d, e);
+	rc = k->net ? open_net(o, d, e) : 0;
+	if (!rc)
+		rc = sort_props(o, &b, d, e);
 	if (!rc && o->second)
 		rc = device_prop_set(d, k->second, o->second, e);
 	if (!rc && k->first)

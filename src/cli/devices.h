@@ -9,7 +9,7 @@ struct blk;
 struct chr;
 struct net;
 
-/* One --disk, --share, --balloon, --vsock or --device: "FIRST,name=value,..."; a comma in a value is written twice. */
+/* One --disk, --net, --share, --balloon, --vsock or --device: "FIRST,name=value,..."; a comma in a value is written twice. */
 struct device_option {
 	const struct device_option_kind *kind;
 	char *text;              /* ours: first and the values are parts of it */

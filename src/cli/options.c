@@ -114,6 +114,11 @@ static int set_balloon(void *opts, const char *arg, struct err *e)
 	return device_options_add(&((struct run_options *)opts)->devices, "balloon", arg, e);
 }
 
+static int set_net(void *opts, const char *arg, struct err *e)
+{
+	return device_options_add(&((struct run_options *)opts)->devices, "net", arg, e);
+}
+
 /* "help" lists the drivers, "DRIVER,help" its properties. */
 static int set_device(void *opts, const char *arg, struct err *e)
 {
@@ -161,6 +166,7 @@ const struct cli_option run_option_table[] = {
 	{ "engine", "NAME", "how guest code is run [auto]; 'help' lists", set_engine },
 	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
 	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
+	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH or none", set_net },
 	{ "share", "DIR[:TAG]", "a directory of the host: mount -t virtiofs TAG; readonly", set_share },
 	{ "balloon", "SIZE", "memory that the guest gives back at once, as 0 or 256M", set_balloon },
 	{ "device", "NAME,...", "any device; 'help' and 'NAME,help' list them", set_device },

@@ -30,11 +30,12 @@ struct pc_chips {
 	struct piix_isa *piix_isa;
 	struct piix_pm *piix_pm;
 	struct fw_cfg *fw_cfg;
+	unsigned n_nics; /* that were given an address of the machine's own */
 	struct ram_slot *rom; /* NULL: there is no firmware */
 };
 
 /* Tables of drivers besides that of devices.c; each ends with a NULL name. */
-extern const struct device_driver virtio_drivers[];
+extern const struct device_driver virtio_drivers[], net_drivers[];
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);

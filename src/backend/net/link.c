@@ -48,7 +48,7 @@ static int parse_unix(struct config *c, const char *arg, struct err *e)
 			       sizeof(c->path) - 1);
 	memcpy(c->path, arg, len);
 	c->path[len] = 0;
-	c->listen = comma && !strcmp(comma, ",listen");
+	c->listen = comma && (!strcmp(comma, ",listen") || !strcmp(comma, ",listen=on"));
 	if (comma && !c->listen)
 		return err_set(e, EINVAL, "network 'link=unix:%s': " LINK_EXAMPLE, arg);
 	return 0;

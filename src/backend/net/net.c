@@ -86,32 +86,85 @@ static size_t total(const struct iovec *iov, unsigned n)
 	return len;
 }
 
+static bool takes(unsigned can, const struct net_offload *off)
+{
+	switch (off->gso_type) {
+	case NET_GSO_NONE:
+		return !off->needs_csum || (can & NET_CAN_CSUM);
+	case NET_GSO_TCPV4:
+		return can & NET_CAN_TSO4;
+	case NET_GSO_TCPV6:
+		return can & NET_CAN_TSO6;
+	case NET_GSO_UDP_L4:
+		return can & NET_CAN_USO;
+	default:
+		return can & NET_CAN_UFO;
+	}
+}
+
+static void push_segment(void *opaque, const uint8_t *frame, size_t len)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)frame, .iov_len = len };
+	struct net_frame *f = frame_new(&iov, 1, len, &(struct net_offload){ 0 });
+
+	if (f)
+		push(opaque, f);
+}
+
+/* What is to be queued for a frame: itself, or its segments when the backend takes no large ones. */
+static void prepare_out(const struct net *n, const struct iovec *iov, unsigned n_iov, const struct net_offload *off,
+			struct net_queue *q)
+{
+	size_t len = total(iov, n_iov);
+	struct net_frame *f = NULL;
+
+	list_init(&q->frames);
+	q->bytes = 0;
+	if (len >= NET_ETHER_HEADER && len <= NET_MAX_FRAME && frame_offload_ok(off, len))
+		f = frame_new(iov, n_iov, len, off);
+	if (!f)
+		return;
+	if (off->gso_type == NET_GSO_NONE || takes(n->can_send, off)) {
+		push(q, f);
+		return;
+	}
+	frame_segment(f->data, f->len, off, push_segment, q);
+	free(f);
+}
+
+/* Move all of from to the end of to. */
+static void splice(struct net *n, struct net_queue *to, struct net_queue *from)
+{
+	struct net_frame *f;
+
+	while ((f = first(from))) {
+		pop(from, f);
+		n->sent.frames++;
+		n->sent.bytes += f->len;
+		push(to, f);
+	}
+}
+
 bool net_send(struct net *n, const struct iovec *iov, unsigned n_iov, const struct net_offload *off)
 {
 	static const struct net_offload plain;
-	const struct net_offload *o = off ? off : &plain;
-	size_t len = total(iov, n_iov);
-	struct net_frame *f = NULL;
-	bool first_one, taken = true;
+	struct net_queue q;
+	bool was_empty, taken = true;
 
-	if (len >= NET_ETHER_HEADER && len <= NET_MAX_FRAME && frame_offload_ok(o, len))
-		f = frame_new(iov, n_iov, len, o);
+	prepare_out(n, iov, n_iov, off ? off : &plain, &q);
 	lock_take(&n->lock);
-	first_one = list_empty(&n->out.frames);
-	if (!f || !n->link_up) {
+	was_empty = list_empty(&n->out.frames);
+	if (list_empty(&q.frames) || !n->link_up) {
 		n->sent.dropped++;
-	} else if (n->out.bytes + len > NET_QUEUE_BYTES) {
+	} else if (n->out.bytes + q.bytes > NET_QUEUE_BYTES) {
 		n->starved = true;
 		taken = false;
 	} else {
-		n->sent.frames++;
-		n->sent.bytes += len;
-		push(&n->out, f);
-		f = NULL;
+		splice(n, &n->out, &q);
 	}
 	lock_drop(&n->lock);
-	free(f);
-	if (first_one && taken)
+	clear(&q);
+	if (was_empty && taken)
 		wake(n);
 	return taken;
 }
@@ -247,22 +300,6 @@ static void input_segment(void *opaque, const uint8_t *frame, size_t len)
 	input_plain(opaque, frame, len, &plain);
 }
 
-static bool nic_takes(unsigned can, const struct net_offload *off)
-{
-	switch (off->gso_type) {
-	case NET_GSO_NONE:
-		return !off->needs_csum || (can & NET_CAN_CSUM);
-	case NET_GSO_TCPV4:
-		return can & NET_CAN_TSO4;
-	case NET_GSO_TCPV6:
-		return can & NET_CAN_TSO6;
-	case NET_GSO_UDP_L4:
-		return can & NET_CAN_USO;
-	default:
-		return can & NET_CAN_UFO;
-	}
-}
-
 void net_input(struct net *n, const void *frame, size_t len, const struct net_offload *off)
 {
 	struct net_offload o = off ? *off : (struct net_offload){ 0 };
@@ -278,7 +315,7 @@ void net_input(struct net *n, const void *frame, size_t len, const struct net_of
 	lock_take(&n->lock);
 	can = n->can_receive;
 	lock_drop(&n->lock);
-	if (nic_takes(can, &o)) {
+	if (takes(can, &o)) {
 		input_plain(n, frame, len, &o);
 		return;
 	}

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Networks with Linux's own drivers: each card on the user-mode network, ports that lead into the guest, two guests on a switch."""
+import http.server
+import os
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import BOOT_LIMIT, SHORT
+from debian_kernel import Kernel
+
+pytestmark = pytest.mark.skipif(SHORT, reason="minutes in a sanitizer build")
+
+# model, modules
+CARDS = {
+    "e1000": ["e1000"],
+    "virtio": ["virtio_pci", "virtio_net"],
+}
+BIG = 3_000_000 # bytes through the network each way
+
+DHCP = """#!/bin/busybox sh
+[ "$1" = bound ] || exit 0
+busybox ip addr add $ip/$mask dev $interface
+busybox ip route add default via $router
+echo nameserver $dns > /etc/resolv.conf
+"""
+UP = """
+busybox ip link set lo up
+busybox ip link set eth0 up
+busybox udhcpc -q -n -f -i eth0 -s /dhcp.sh || echo FAILED dhcp
+busybox ip -4 addr show eth0
+busybox ping -c 2 -W 5 10.0.2.2 || echo FAILED ping
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    return Kernel()
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    data = os.urandom(BIG)
+    posted = {}
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.data)))
+        self.end_headers()
+        self.wfile.write(self.data)
+
+    def do_POST(self):
+        self.posted[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    threading.Thread(target=s.serve_forever, daemon=True).start()
+    yield s.server_port
+    s.shutdown()
+
+
+def run(command, limit=BOOT_LIMIT):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
+    out = done.stdout.decode(errors="replace").replace("\r", "")
+    print(out, done.stderr.decode(errors="replace"))
+    assert done.returncode == 0 and "test-init: end" in out and "FAILED" not in out
+    return out
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_card(doppel, kernel, server, tmp_path, card):
+    """An address by DHCP, an answer to ping, a file from the host and back again, unharmed."""
+    script = UP + f"""
+busybox wget -q -O /tmp/file http://10.0.2.2:{server}/file || echo FAILED get
+busybox md5sum /tmp/file
+busybox cat /sys/class/net/eth0/operstate /sys/class/net/eth0/speed
+echo POST /{card} HTTP/1.0 > /tmp/head; echo Content-Length: {BIG} >> /tmp/head; echo >> /tmp/head
+busybox cat /tmp/head /tmp/file | busybox nc 10.0.2.2 {server} || echo FAILED post
+busybox ip link set eth0 mtu 1400 || echo FAILED mtu
+busybox ping -c 1 -W 5 -s 1300 10.0.2.2 || echo FAILED ping with another MTU
+busybox ip link set eth0 down && busybox ip link set eth0 up
+busybox ip route add default via 10.0.2.2
+busybox ping -c 1 -W 5 10.0.2.2 || echo FAILED ping after down and up
+"""
+    initrd = kernel.initrd(doppel.path, tmp_path / "initrd", "busybox mkdir -p /tmp /etc\n" + script, CARDS[card],
+                           [("dhcp.sh", DHCP.encode())])
+    out = run(kernel.command(doppel.path, initrd, "--net", f"user,model={card},mac=52:54:00:aa:bb:01"))
+    assert "inet 10.0.2.15/24" in out
+    assert Files.posted[f"/{card}"] == Files.data
+
+
+def test_published_port(doppel, kernel, tmp_path):
+    """A web server in the guest, asked from the host."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    script = UP + """
+busybox mkdir /www; echo hello from the guest > /www/index.html
+busybox httpd -p 80 -h /www
+echo server is up
+busybox sleep 600
+"""
+    initrd = kernel.initrd(doppel.path, tmp_path / "initrd", "busybox mkdir -p /tmp /etc\n" + script, CARDS["e1000"],
+                           [("dhcp.sh", DHCP.encode())])
+    p = subprocess.Popen(kernel.command(doppel.path, initrd, "--net", f"user,model=e1000,publish={port}:80"), stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        for line in p.stdout:
+            if b"server is up" in line:
+                break
+        answer = b""
+        with socket.create_connection(("127.0.0.1", port), timeout=BOOT_LIMIT) as s:
+            s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while data := s.recv(4096):
+                answer += data
+        assert answer.endswith(b"hello from the guest\n")
+    finally:
+        p.kill()
+        p.communicate()
+
+
+def test_switch(doppel, kernel, tmp_path):
+    """Two guests of one tenant reach each other, a third one's does not; the limit of a port holds within 10 %."""
+    ports = [f"{tmp_path}/p{i}" for i in range(3)]
+    rate = 1_000_000
+    spec = [f"{ports[0]},tenant=red,bps={rate}", f"{ports[1]},tenant=red", f"{ports[2]},tenant=blue"]
+    switch = subprocess.Popen([doppel.path, "switch", *[w for s in spec for w in ("--port", s)]])
+    size = 8 * rate
+    common = "busybox ip link set eth0 up\n"
+    listener = common + f"""
+busybox ip addr add 10.1.0.2/24 dev eth0
+busybox nc -l -p 7 > /tmp/got
+busybox wc -c < /tmp/got
+"""
+    sender = common + f"""
+busybox ip addr add 10.1.0.1/24 dev eth0
+for i in $(busybox seq 60); do busybox ping -c 1 -W 1 10.1.0.2 >/dev/null && break; done
+busybox sleep 2
+a=$(busybox cut -d' ' -f1 /proc/uptime)
+busybox dd if=/dev/zero bs=1000 count={size // 1000} 2>/dev/null | busybox nc 10.1.0.2 7 || echo FAILED send
+b=$(busybox cut -d' ' -f1 /proc/uptime)
+echo took $a $b
+"""
+    stranger = common + """
+busybox ip addr add 10.1.0.3/24 dev eth0
+busybox ping -c 3 -W 2 10.1.0.2 && echo FAILED: reached another tenant
+busybox ping -c 3 -W 2 10.1.0.1 && echo FAILED: reached another tenant
+"""
+    try:
+        while not all(os.path.exists(p) for p in ports):
+            time.sleep(0.05)
+            assert switch.poll() is None
+        outs = {}
+
+        def guest(i, script):
+            initrd = kernel.initrd(doppel.path, tmp_path / f"initrd{i}", "busybox mkdir -p /tmp\n" + script, CARDS["e1000"])
+            outs[i] = run(kernel.command(doppel.path, initrd, "--net", f"switch={ports[i]},model=e1000,mac=52:54:00:aa:bb:1{i}"))
+
+        threads = [threading.Thread(target=guest, args=a) for a in enumerate((sender, listener, stranger))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        switch.terminate()
+        switch.wait()
+    assert len(outs) == 3
+    assert f"{size}\n" in outs[1]
+    took = [float(w) for line in outs[0].splitlines() if line.startswith("took ") for w in line.split()[1:]]
+    measured = size / (took[1] - took[0])
+    print(f"limit {rate} bytes a second, measured {measured:.0f} of payload")
+    assert 0.85 * rate < measured < 1.1 * rate # payload: 95 % of what the switch counts

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "backend/block/bfile.h"
 #include "base/log.h"
@@ -52,7 +53,7 @@ static int taken(int fd, off_t base, unsigned set)
 	return -1;
 }
 
-int file_lock(int fd, const char *path, bool write, bool share, struct err *e)
+static int try_lock(int fd, const char *path, bool write, bool share, struct err *e)
 {
 	const unsigned have = CONSISTENT_READ | (write ? WRITE | RESIZE : 0), refuse = share ? 0 : WRITE | RESIZE;
 	int rc = take(fd, BASE_HAVE, have);
@@ -73,4 +74,25 @@ int file_lock(int fd, const char *path, bool write, bool share, struct err *e)
 		return err_set(e, EAGAIN, "%s: another program is using it; stop that first%s", path,
 			       write ? ", or open it read-only" : "");
 	return 0;
+}
+
+/*
+ * The kernel ends the requests of a killed process, and with them its locks, a moment after the process itself is
+ * gone. So a lock that is in the way gets a second to go away.
+ */
+int file_lock(int fd, const char *path, bool write, bool share, struct err *e)
+{
+	const struct timespec pause = { 0, 50000000 };
+	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = BASE_HAVE, .l_len = 2 * (BASE_REFUSE - BASE_HAVE) };
+	int rc;
+
+	for (unsigned i = 0; i < 20; i++) {
+		rc = try_lock(fd, path, write, share, e);
+		if (rc != -EAGAIN)
+			return rc;
+		/* Two that wait for each other would wait for ever. */
+		fcntl(fd, F_OFD_SETLK, &all);
+		nanosleep(&pause, NULL);
+	}
+	return rc;
 }

@@ -395,9 +395,9 @@ int qcow2_snapshot_create(struct image *img, const char *name, struct err *e)
 	if (q->n_snapshots == Q2_MAX_SNAPSHOTS)
 		return err_set(e, ENOSPC, "%s: there are %u snapshots, the most there can be", img->name, Q2_MAX_SNAPSHOTS);
 	more = realloc(q->snapshots, (q->n_snapshots + 1) * sizeof(*more));
-	rc = more ? fill(q, &s, name) : -ENOMEM;
 	if (more)
 		q->snapshots = more;
+	rc = more ? fill(q, &s, name) : -ENOMEM;
 	if (!rc)
 		rc = begin(q);
 	if (!rc)

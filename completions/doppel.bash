@@ -5,7 +5,7 @@ _doppel()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch doctor help version"
 	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
---share --balloon --device --no-reboot --debug-exit --stats --perf-map --quiet --verbose --help"
+--share --balloon --device --no-reboot --lockstep --debug-exit --stats --perf-map --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then

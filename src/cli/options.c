@@ -150,6 +150,7 @@ static int set_device(void *opts, const char *arg, struct err *e)
 		return 0;                                                        \
 	}
 FLAG_SETTER(debug_exit)
+FLAG_SETTER(lockstep)
 FLAG_SETTER(no_reboot)
 FLAG_SETTER(stats)
 FLAG_SETTER(perf_map)
@@ -164,6 +165,7 @@ const struct cli_option run_option_table[] = {
 	{ "cpus", "N", "virtual CPUs [1]", set_cpus },
 	{ "cpu", "MODEL", "model, +feature, -feature by commas [host]; 'help' lists", set_cpu },
 	{ "engine", "NAME", "how guest code is run [auto]; 'help' lists", set_engine },
+	{ "lockstep", NULL, "compare each block with the reference engine; one CPU", set_lockstep },
 	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
 	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
 	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH or none", set_net },

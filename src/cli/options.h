@@ -23,7 +23,7 @@ struct run_options {
 	const char *serial[PC_SERIAL_PORTS];
 	unsigned n_serial;                /* 0: COM1 is stdio */
 	struct device_options devices;
-	bool debug_exit, no_reboot, stats, perf_map, quiet, verbose;
+	bool lockstep, debug_exit, no_reboot, stats, perf_map, quiet, verbose;
 };
 
 void run_options_init(struct run_options *o);

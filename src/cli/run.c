@@ -201,6 +201,7 @@ static int start(struct run *r, struct err *e)
 	c->cpus = (unsigned)r->o.cpus;
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
+	c->lockstep = r->o.lockstep;
 	rc = r->o.perf_map ? perfmap_open(&c->code_listener, e) : 0;
 	if (rc)
 		return rc;

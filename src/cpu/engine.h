@@ -50,6 +50,8 @@ struct engine_ops {
 	void (*memory_changed)(struct vcpu *v); /* the map of the memory space changed */
 	void (*destroy)(struct vcpu *v);
 	void (*print_stats)(struct vcpu *v, struct strbuf *out); /* lines beside those of cpu/stats.h */
+	/* What the engine has made of the code at rip, as text, for reports of lockstep. */
+	void (*dump_block)(struct vcpu *v, uint64_t rip, struct strbuf *out);
 };
 
 extern const struct engine_ops interp_engine;

@@ -179,13 +179,13 @@ static void move_tsc(struct vcpu *v, uint64_t delta)
 
 static bool read_tsc(struct vcpu *v, const struct msr_def *d, uint32_t msr, uint64_t *val)
 {
-	*val = vcpu_tsc(v);
+	*val = vcpu_read_tsc(v);
 	return true;
 }
 
 static bool write_tsc(struct vcpu *v, const struct msr_def *d, uint32_t msr, uint64_t val)
 {
-	move_tsc(v, val - vcpu_tsc(v));
+	move_tsc(v, val - vcpu_read_tsc(v));
 	return true;
 }
 

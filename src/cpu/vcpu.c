@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "cpu/interp/interp.h"
+#include "cpu/lockstep.h"
 
 /* -- Pending work ------------------------------------------------------------------------------------ */
 
@@ -105,6 +106,11 @@ int vcpu_intr_vector(struct vcpu *v)
 	return v->intc.ops->ack(v->intc.opaque);
 }
 
+uint64_t vcpu_read_tsc(struct vcpu *v)
+{
+	return unlikely(v->lockstep) ? lockstep_tsc(v->lockstep, v) : vcpu_tsc(v);
+}
+
 /* -- Accesses to devices -------------------------------------------------------------------------------- */
 
 uint64_t vcpu_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size)
@@ -196,6 +202,11 @@ static void end_of_run(struct vcpu *v, enum vcpu_exit why)
 		sleep_until_work(v);
 }
 
+enum vcpu_exit vcpu_run(struct vcpu *v)
+{
+	return v->lockstep ? lockstep_run(v->lockstep) : v->engine->run(v);
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
@@ -204,7 +215,7 @@ static void *vcpu_main(void *arg)
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	pthread_setname_np(pthread_self(), name);
 	while (wait_while_paused(v))
-		end_of_run(v, v->engine->run(v));
+		end_of_run(v, vcpu_run(v));
 	return NULL;
 }
 
@@ -284,6 +295,8 @@ void vcpu_reset(struct vcpu *v, bool init)
 	v->tlb->pcid = 0;
 	if (v->engine->sync_in)
 		v->engine->sync_in(v, SYNC_ALL);
+	if (v->lockstep)
+		lockstep_resync(v->lockstep);
 }
 
 int vcpu_new(struct vcpu **out, struct vcpu_group *g, unsigned index, const struct engine_ops *engine, struct err *e)
@@ -333,6 +346,7 @@ void vcpu_free(struct vcpu *v)
 	if (!v)
 		return;
 	vcpu_join(v);
+	lockstep_free(v);
 	if (v->engine->destroy)
 		v->engine->destroy(v);
 	interp_free(v);

@@ -33,7 +33,23 @@ enum {
 };
 
 struct interp;
+struct lockstep;
 struct vcpu_group;
+
+/*
+ * Turn by turn: while vcpu->turn is set, run() comes back after at most one block of translated code or one step of the
+ * reference, and says here how far it has come, so that the reference can be brought to the same place (cpu/lockstep.c).
+ */
+#define TURN_INSNS 128
+struct vcpu_turn {
+	uint64_t rip[TURN_INSNS]; /* of the block's instructions, in the order in which they run if no branch is taken */
+	/* Of the arithmetic flags behind each: undefined by the manuals; wrong, maybe, but dead; as they were before the block. */
+	uint16_t undefined[TURN_INSNS], dead[TURN_INSNS], kept[TURN_INSNS];
+	unsigned n;               /* how many; 0: no block */
+	unsigned steps;           /* steps of the reference to the same place, unless left */
+	bool left;                /* the block ran to its end or left by a branch */
+	bool flags_dead;          /* all of them may be wrong; if not left, at a fault */
+};
 
 struct vcpu {
 	struct x86_state s; /* the vCPU's thread, or anyone while it is stopped */
@@ -52,6 +68,8 @@ struct vcpu {
 	struct tlb *tlb;
 	struct nested *nested; /* the memory space by pages */
 	struct vcpu_stats stats;
+	struct vcpu_turn *turn;    /* NULL, or where run() says what it did: it comes back after each block */
+	struct lockstep *lockstep; /* NULL, or the reference that runs beside the engine */
 
 	struct vcpu_group *group;
 	pthread_t thread;
@@ -91,6 +109,9 @@ struct vcpu_group {
 int vcpu_new(struct vcpu **out, struct vcpu_group *g, unsigned index, const struct engine_ops *engine, struct err *e);
 void vcpu_free(struct vcpu *v);
 
+/* Run the engine, in lockstep if that was asked for, until it has a reason to come back. What the thread does. */
+enum vcpu_exit vcpu_run(struct vcpu *v);
+
 int vcpu_start(struct vcpu *v, struct err *e); /* make its thread; it begins paused */
 void vcpu_pause(struct vcpu *v);               /* returns when it stands at an instruction boundary */
 void vcpu_resume(struct vcpu *v);
@@ -127,6 +148,20 @@ static inline uint64_t vcpu_tsc(const struct vcpu *v)
 {
 	return host_tsc() + v->s.msr.tsc_offset;
 }
+
+/*
+ * Whether a repeated string instruction pauses between two elements because something is pending, or its batch is full. Not in
+ * lockstep, where both engines would have to do so behind the same element.
+ */
+static inline bool vcpu_pauses_rep(struct vcpu *v, bool batch_full)
+{
+	uint32_t work = atomic_load_explicit(&v->work, memory_order_relaxed);
+
+	return unlikely(v->turn) ? work & WORK_EXIT : work || batch_full;
+}
+
+/* The same as an instruction of the guest reads it: in lockstep both engines read the same. */
+uint64_t vcpu_read_tsc(struct vcpu *v);
 
 /*
  * The register moves with side effects that every engine shares; new values were not checked.

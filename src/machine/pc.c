@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cpu/lockstep.h"
 #include "cpu/pvclock.h"
 #include "machine/board.h"
 
@@ -29,7 +30,21 @@ static int check_config(const struct pc_config *cfg, struct err *e)
 {
 	if (cfg->cpus < 1 || cfg->cpus > PC_MAX_CPUS)
 		return err_set(e, EINVAL, "%u CPUs: give 1 to %d", cfg->cpus, PC_MAX_CPUS);
+	if (cfg->lockstep && cfg->cpus > 1)
+		return err_set(e, EINVAL, "lockstep: it takes one CPU, not %u", cfg->cpus);
 	return 0;
+}
+
+/* Two engines would not draw the same random numbers: in lockstep the guest's CPU has none. */
+static int make_policy(struct pc *pc, struct err *e)
+{
+	struct strbuf spec = STRBUF_INIT;
+	int rc;
+
+	strbuf_addf(&spec, "%s%s", pc->cfg.cpu_spec, pc->cfg.lockstep ? ",-rdrand,-rdseed" : "");
+	rc = cpuid_policy_init(&pc->policy, spec.buf, pc->cfg.cpus, clock_tsc_hz(pc->clock), e);
+	strbuf_release(&spec);
+	return rc;
 }
 
 static int make_vcpus(struct pc *pc, struct err *e)
@@ -63,7 +78,7 @@ static int build(struct pc *pc, struct err *e)
 	if (!rc)
 		rc = clock_new(&pc->clock, e);
 	if (!rc)
-		rc = cpuid_policy_init(&pc->policy, pc->cfg.cpu_spec, pc->cfg.cpus, clock_tsc_hz(pc->clock), e);
+		rc = make_policy(pc, e);
 	if (!rc)
 		rc = ram_new(&pc->ram, pc->cfg.ram_size, e);
 	if (rc)
@@ -74,6 +89,8 @@ static int build(struct pc *pc, struct err *e)
 	rc = make_vcpus(pc, e);
 	if (!rc)
 		rc = board_new(pc, e);
+	if (!rc && pc->cfg.lockstep)
+		rc = lockstep_new(pc->group.v[0], e);
 	if (rc)
 		return rc;
 	ram_set_listener(pc->ram, vcpu_group_code_changed, &pc->group);

@@ -51,6 +51,7 @@ struct pc_config {
 	unsigned cpus;                   /* 1 to PC_MAX_CPUS */
 	const char *cpu_spec;            /* as cpuid_policy_init() */
 	const struct engine_ops *engine;
+	bool lockstep;                   /* the reference runs beside the engine (cpu/lockstep.h): one CPU */
 	struct code_listener code_listener; /* made NULL: none */
 	struct chr *serial[PC_SERIAL_PORTS]; /* COM1, COM2; borrowed, outlive the machine; NULL: nothing plugged in */
 	struct boot_blob firmware;       /* ROM that runs after a reset; data NULL: none, the owner puts a kernel in place */

@@ -143,7 +143,7 @@ int space_dma_write(struct space *s, uint64_t gpa, const void *buf, size_t len)
 		if (!n)
 			return -EFAULT;
 		guest_copy_to(st.ram->base + gpa, from, n);
-		ram_note_write(st.ram, gpa, n);
+		ram_note_update(st.ram, gpa, n, RAM_BY_DEVICE);
 	}
 	return 0;
 }
@@ -175,7 +175,7 @@ void space_dma_wrote(struct space *s, uint64_t gpa, uint64_t len)
 		if (!space_lookup(s, gpa, &st) || !st.ram)
 			return;
 		n = MIN(len, st.end - gpa);
-		ram_note_write(st.ram, gpa, n);
+		ram_note_update(st.ram, gpa, n, RAM_BY_DEVICE);
 	}
 }
 

@@ -328,11 +328,12 @@ void ram_written(struct ram *r, uint64_t gpa, uint64_t len)
 {
 	const uint8_t code = RAM_PAGE_CODE | RAM_PAGE_ARMING;
 	uint64_t last = (gpa + len - 1) >> PAGE_SHIFT;
-	bool code_hit = false;
+	bool code_hit = false, traced = false;
 
 	for (uint64_t page = gpa >> PAGE_SHIFT; page <= last; page++) {
 		uint8_t flags = atomic_load(&r->flags[page]);
 
+		traced |= (flags & RAM_PAGE_TRACE) != 0;
 		if (flags & RAM_PAGE_LOG)
 			note_dirty(r, page);
 		if ((flags & code) && code_written(r, page, gpa, len)) {
@@ -344,8 +345,17 @@ void ram_written(struct ram *r, uint64_t gpa, uint64_t len)
 			code_hit = true;
 		}
 	}
+	if (traced)
+		r->tracer->stored(r->tracer->opaque, gpa, len);
 	if (code_hit)
 		tell(r, gpa, len);
+}
+
+void ram_trace(struct ram *r, const struct ram_tracer *t, bool all)
+{
+	r->tracer = t;
+	for (uint64_t page = 0; all && page < page_count(r); page++)
+		atomic_fetch_or(&r->flags[page], RAM_PAGE_TRACE);
 }
 
 /* -- Dirty log ---------------------------------------------------------------------------------------- */

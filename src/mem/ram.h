@@ -22,6 +22,7 @@
  *   RAM_PAGE_CODE  some engine holds decoded or translated code of this page; granules[g >> 12] says of which
  *                  64-byte pieces, one bit each
  *   RAM_PAGE_LOG   the dirty log has not yet noted a write to this page
+ *   RAM_PAGE_TRACE the tracer hears of each store to this page
  * A writer that finds the byte non-zero calls ram_written(). An engine that caches code calls
  * ram_mark_code() *before* it reads the bytes, remembers version[g >> 12] from before that call,
  * and drops what it cached when the version has moved on. It moves when a piece is written that holds code: data beside
@@ -40,6 +41,7 @@ struct ram {
 	void *opaque;
 	void (*code_marked)(void *opaque, uint64_t gpa); /* may be NULL; see ram_set_mark_listener */
 	void *mark_opaque;
+	const struct ram_tracer *tracer; /* NULL, or who hears of stores; see ram_trace */
 	struct ram_own *own; /* ram.c's: dirty log, marking lock, sizes of the mappings */
 };
 
@@ -47,6 +49,23 @@ enum {
 	RAM_PAGE_CODE = 1,
 	RAM_PAGE_LOG = 2,
 	RAM_PAGE_ARMING = 4, /* ram.c's own: becoming RAM_PAGE_CODE; for a writer the same */
+	RAM_PAGE_TRACE = 8,
+};
+
+/* Who stores to guest RAM beside a vCPU's instructions. */
+enum ram_updater {
+	RAM_BY_WALK,   /* a page walk: A and D bits */
+	RAM_BY_DEVICE, /* DMA, and what the VMM writes by itself */
+};
+
+/*
+ * For lockstep, which has to know what changes. updated: a store that no instruction made, after it, on any thread, under any
+ * lock. stored: with all of RAM traced, each store that is made by who looks at the flags.
+ */
+struct ram_tracer {
+	void (*updated)(void *opaque, uint64_t gpa, uint64_t len, enum ram_updater by);
+	void (*stored)(void *opaque, uint64_t gpa, uint64_t len);
+	void *opaque;
 };
 
 #define RAM_GRANULE 64u /* bytes of a page for each bit of granules[] */
@@ -133,6 +152,17 @@ static inline void ram_note_write(struct ram *r, uint64_t gpa, uint64_t len)
 		if (__builtin_expect(atomic_load_explicit(&r->flags[p], memory_order_relaxed), 0))
 			ram_written(r, gpa, len);
 }
+
+/* The same for who is no instruction. */
+static inline void ram_note_update(struct ram *r, uint64_t gpa, uint64_t len, enum ram_updater by)
+{
+	ram_note_write(r, gpa, len);
+	if (__builtin_expect(!!r->tracer, 0))
+		r->tracer->updated(r->tracer->opaque, gpa, len, by);
+}
+
+/* Set the tracer, which stays as long as r, before anything runs. all: set RAM_PAGE_TRACE for all pages. */
+void ram_trace(struct ram *r, const struct ram_tracer *t, bool all);
 
 /*
  * Dirty log. Start: all pages count as clean. Fetch: copy one bit per page (page number of the

@@ -344,6 +344,43 @@ struct space *space_new(const char *name, unsigned addr_bits)
 	return s;
 }
 
+/* All regions as they are, oldest first; NULL: out of memory. */
+static struct stretch *copy_regions(struct space *s, unsigned *n)
+{
+	const struct region *r;
+	struct stretch *copy;
+
+	lock_take(&s->lock);
+	copy = calloc(s->n_regions + 1, sizeof(*copy));
+	*n = 0;
+	if (copy)
+		list_for_each(r, &s->regions, node)
+			copy[(*n)++] = r->st;
+	lock_drop(&s->lock);
+	return copy;
+}
+
+struct space *space_shadow(struct space *s, struct ram *ram)
+{
+	static const struct io_ops nobody;
+	struct space *shadow = space_new(s->name, (unsigned)__builtin_ctzll(s->size));
+	unsigned n;
+	struct stretch *st = copy_regions(s, &n);
+	int rc = st ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < n && !rc; i++) {
+		bool has_ram = st[i].ram && ram_contains(ram, st[i].base, st[i].size);
+
+		rc = has_ram ? space_add_ram(shadow, NULL, "shadow", st[i].base, st[i].size, ram, st[i].readonly)
+			     : space_add_io(shadow, NULL, "shadow", st[i].base, st[i].size, &nobody, NULL, NULL);
+	}
+	free(st);
+	if (!rc)
+		return shadow;
+	space_free(shadow);
+	return NULL;
+}
+
 void space_free(struct space *s)
 {
 	struct region *r, *next;

@@ -44,6 +44,12 @@ int space_add_ram(struct space *s, struct region **out, const char *name, uint64
 void space_remove(struct space *s, struct region *r);
 int space_move(struct space *s, struct region *r, uint64_t base); /* as remove and add; keeps its age */
 
+/*
+ * A space in which `ram` stands where s has RAM now, and nobody where s has anything else; NULL: out of memory. For
+ * a vCPU that runs beside another one (lockstep).
+ */
+struct space *space_shadow(struct space *s, struct ram *ram);
+
 /* Called, with no lock of the space held, after the map has changed: engines drop cached translations. */
 void space_set_listener(struct space *s, void (*changed)(void *opaque), void *opaque);
 

@@ -128,7 +128,7 @@ static bool set_bits(struct entry *e, uint64_t bits)
 
 		if (exchange(e, want)) {
 			e->val = want;
-			ram_note_write(e->ram, e->gpa, e->bytes);
+			ram_note_update(e->ram, e->gpa, e->bytes, RAM_BY_WALK);
 			return true;
 		}
 	}

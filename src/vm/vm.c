@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "boot/acpi.h"
+#include "cpu/lockstep.h"
 #include "vm/vm.h"
 
 #define RNG_SEED_LEN 64
@@ -87,6 +88,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 		.cpus = cfg->cpus,
 		.cpu_spec = cfg->cpu,
 		.engine = cfg->engine,
+		.lockstep = cfg->lockstep,
 		.code_listener = cfg->code_listener,
 		.on_event = on_event,
 	};
@@ -228,6 +230,8 @@ void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out)
 
 void vm_print_stats(const struct vm *vm, struct strbuf *out)
 {
+	if (vm->pc->group.v[0]->lockstep)
+		lockstep_print_stats(vm->pc->group.v[0]->lockstep, out);
 	for (unsigned i = 0; i < vm->pc->group.n; i++) {
 		const struct vcpu_stats *s = &vm->pc->group.v[i]->stats;
 

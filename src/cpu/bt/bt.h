@@ -89,7 +89,7 @@ struct bt_site {
 	uint8_t kind;
 	uint16_t size;   /* of the access */
 	uint8_t write;
-	uint8_t sub;     /* T0 holds la - tag; else la ^ tag */
+	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed */
 	uint8_t parked;  /* SITE_LOOKUP: the flags are parked where it stands (flags.c) */
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB of one that only reads: behind the check, where any [T0 + T1] of that size will do; or 0 */
@@ -255,6 +255,8 @@ struct bt {
 	_Atomic bool drop_writes; /* a page has become code: forget write tags */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
 	uint64_t translation_ticks;      /* of the TSC, spent in bt_translate() */
+	uint64_t turn_step_rip;  /* where the reference stepped in this turn; only if turn_stepped */
+	bool turn_stepped;
 	uint64_t exits[SITE_KINDS];      /* from translated code, by kind of site */
 	uint64_t system_ops[64];         /* SITE_SYSTEM by enum bt_system_op */
 	uint64_t fallbacks[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* what the reference did, by mnemonic; 0: events and faults */
@@ -300,6 +302,12 @@ void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global);
 void bt_jc_clear(struct bt *bt);
 /* Listener for pages that become code (mem/ram.h); group is the struct vcpu_group. */
 void bt_page_becomes_code(void *group, uint64_t gpa);
+
+/* turn.c: what one turn of run() did, for v->turn. */
+void bt_turn_begin(struct bt *bt, const struct bt_block *b);  /* NULL: no block */
+void bt_turn_go_on(struct bt *bt, const struct bt_block *b); /* from RIP, in the middle of the first one, in another form of it */
+void bt_turn_step(struct bt *bt); /* the reference is about to make a step, or a fault to be delivered as in one */
+void bt_turn_end(struct bt *bt, const struct bt_site *last); /* the exit with which it ended */
 
 /* fpu.c: between the XSAVE image and the canonical state. */
 int bt_fpu_init(struct bt *bt, struct err *e);

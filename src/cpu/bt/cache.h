@@ -34,6 +34,7 @@ struct bt_block {
 	uint32_t entry;     /* host code, normal (8-byte aligned) and indirect entry: addresses below 4 GiB; flags are parked */
 	uint32_t ientry;
 	uint32_t flags_entry; /* with flags in place */
+	uint32_t body;      /* behind the entry's look at what is pending */
 	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
 	uint32_t end;       /* one past its host code */
 	uint32_t map;       /* index of its first entry in cache->map */
@@ -44,12 +45,30 @@ struct bt_block {
 	struct bt_block *page_next; /* lock */
 };
 
+/* What lockstep has to know of the arithmetic flags behind an instruction of a block: masks as bt_pack_flags() makes them. */
+struct bt_flag_marks {
+	uint8_t undefined; /* the manuals leave them undefined */
+	uint8_t dead;      /* nothing reads them before they are set: a check may have destroyed them */
+	uint8_t kept;      /* they are what they were before the block, if a check has not destroyed them */
+};
+
+/* CF, PF, AF, ZF, SF as they stand, OF in bit 1. */
+static inline uint8_t bt_pack_flags(uint64_t rflags)
+{
+	return (uint8_t)((rflags & (FL_ARITH & 0xff)) | (rflags & FL_OF ? 2 : 0));
+}
+static inline uint16_t bt_unpack_flags(uint8_t packed)
+{
+	return (uint16_t)((packed & ~2) | (packed & 2 ? FL_OF : 0));
+}
+
 /* Host code start of each guest instruction, for faults of the host inside a block. */
 struct bt_map {
 	uint32_t host;
 	uint16_t rip_off;   /* from the block's la */
 	bool fpu;
 	bool parked;        /* the flags are: flags.c */
+	struct bt_flag_marks marks;
 	int32_t rsp;        /* what an indirect branch has added to RSP before it leaves */
 };
 

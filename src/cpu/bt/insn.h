@@ -105,6 +105,9 @@ unsigned bt_gpr_number(ZydisRegister r); /* 0 to 15 as encoded, whatever the siz
 void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p);
 uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la);
 
+/* Behind in, where `before` holds before it; first: in is a block's first instruction, whatever `before` says. */
+struct bt_flag_marks bt_flag_marks(struct bt_flag_marks before, const struct bt_insn *in, bool first);
+
 /* access.c */
 /* T0 = linear address of the memory operand. */
 void bt_emit_address(struct translation *t, const struct bt_insn *in);

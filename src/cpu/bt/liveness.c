@@ -178,3 +178,27 @@ void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p)
 		in[n].flags_live = live;
 	}
 }
+
+/* -- For lockstep ----------------------------------------------------------------------------------------------- */
+
+struct bt_flag_marks bt_flag_marks(struct bt_flag_marks m, const struct bt_insn *in, bool first)
+{
+	const ZydisAccessedFlags *f = in->i.cpu_flags;
+	uint8_t set, undefined;
+
+	if (first)
+		m = (struct bt_flag_marks){ .kept = bt_pack_flags(ARITH) };
+	if (!in->flags_live)
+		m.dead = bt_pack_flags(ARITH);
+	if (!f)
+		return m;
+	undefined = bt_pack_flags(f->undefined);
+	set = bt_pack_flags(f->modified | f->set_0 | f->set_1);
+	/* A string that is compared may be empty. */
+	if (may_keep_flags(&in->i) || (in->i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
+		set = 0;
+	m.undefined = (uint8_t)((m.undefined & ~set) | undefined);
+	m.dead &= (uint8_t)~(set | undefined);
+	m.kept &= (uint8_t)~(set | undefined);
+	return m;
+}

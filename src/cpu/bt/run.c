@@ -23,11 +23,9 @@
  * host's only between bt_fpu_resume() and bt_fpu_park() on both sides of bt_enter(), none of which is instrumented.
  */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define EAGER_FPU
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define EAGER_FPU
-#endif
+#define EAGER_FPU 1
+#else
+#define EAGER_FPU 0
 #endif
 
 #define KEPT_FLAGS FL_ARITH /* live in the host's RFLAGS while translated code runs */
@@ -54,7 +52,7 @@ static struct bt_mode mode_at(const struct vcpu *v, enum mmu_mode mmu)
 	return (struct bt_mode){
 		.mmu = (uint8_t)mmu,
 		.fpu = (uint8_t)fpu_level(v),
-		.tsc_native = s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
+		.tsc_native = !v->turn && s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
 		.ring0 = !outer,
 		.la57 = (s->cr4 & CR4_LA57) != 0,
 		.fsgsbase = (s->cr4 & (CR4_FSGSBASE | CR4_LA57)) == CR4_FSGSBASE,
@@ -114,6 +112,7 @@ static enum vcpu_exit step(struct bt *bt, bool fpu)
 	if (fpu)
 		fpu_to_state(bt);
 	bt->shadow_rip = BT_NO_SHADOW;
+	bt_turn_step(bt);
 	bt->v->stats.bt_interp_steps++;
 	ex = interp_step(bt->v);
 	bt->fallbacks[interp_last_mnemonic(bt->v)]++;
@@ -316,9 +315,8 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 	load_context(bt);
 	bt_fpu_resume(bt);
 	bt_enter(bt, code);
-#ifdef EAGER_FPU
-	bt_fpu_park(bt);
-#endif
+	if (EAGER_FPU || bt->v->turn) /* what lockstep is told of may use them, too */
+		bt_fpu_park(bt);
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
 	store_context(bt, site);
 	bt->v->stats.bt_exits++;
@@ -354,6 +352,8 @@ static uint32_t go_on(struct bt *bt)
 {
 	const struct x86_state *s = &bt->v->s;
 
+	if (bt->v->turn)
+		return 0;
 	settle_rf(bt->v);
 	if (needs_reference(bt->v) || !x86_64bit(s) || !x86_canonical(s, s->rip))
 		return 0;
@@ -428,7 +428,10 @@ static uint32_t cross_write(struct bt *bt, const struct bt_site *site, uint64_t 
 
 	if (!site->cross || needs_reference(bt->v) || !(b = find_form(bt, FORM_CROSSING)))
 		return 0;
-	return bt_cross_begin(bt, la, size, true) ? b->entry : 0;
+	if (!bt_cross_begin(bt, la, size, true))
+		return 0;
+	bt_turn_step(bt);
+	return bt->v->turn ? b->body : b->entry;
 }
 
 static uint32_t do_crossing(struct bt *bt, const struct bt_site *site, uint64_t la, enum vcpu_exit *ex)
@@ -455,6 +458,7 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 		v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
 		return resume(bt, site);
 	}
+	bt_turn_step(bt);
 	if (fill == BT_PAGE_FAULT && only_page_faults(bt, site) && bt_deliver_fault(bt, X86_PF, err)) {
 		v->s.cr2 = la;
 		v->stats.page_faults++;
@@ -487,6 +491,10 @@ static uint32_t do_group_miss(struct bt *bt, const struct bt_site *site)
 	}
 	if (needs_reference(bt->v) || !(b = find_form(bt, FORM_UNGROUPED)))
 		return 0;
+	if (bt->v->turn) {
+		bt_turn_go_on(bt, b);
+		return b->body;
+	}
 	if (generation == bt->generation && may_chain(bt->cache, site, b))
 		bt_chain(bt, site, b);
 	return b->entry;
@@ -515,7 +523,7 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 		return do_group_miss(bt, site);
 	case SITE_CROSSED:
 		bt_cross_end(bt);
-		return !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
+		return !bt->v->turn && !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
 	case SITE_INDIRECT:
 		if (!x86_canonical(&bt->v->s, bt->v->s.rip)) {
 			bt_fpu_park(bt);
@@ -543,6 +551,7 @@ static bool fetch_faults(struct bt *bt)
 	struct vcpu *v = bt->v;
 	uint64_t la = v->s.rip;
 
+	bt_turn_step(bt);
 	if (!bt->fetch_fault || !bt_deliver_fault(bt, X86_PF, bt->fetch_fault & ~(uint32_t)MMU_FAULT))
 		return false;
 	v->s.cr2 = la;
@@ -555,6 +564,7 @@ static bool fetch_faults(struct bt *bt)
 static enum vcpu_exit run_blocks(struct bt *bt)
 {
 	enum vcpu_exit ex = EXIT_KICKED;
+	struct bt_site last, *site; /* the last exit; its site may not outlive what is done about it */
 	struct bt_block *b;
 	uint32_t code;
 
@@ -565,8 +575,17 @@ static enum vcpu_exit run_blocks(struct bt *bt)
 		bt_leave(bt);
 		return fetch_faults(bt) ? EXIT_KICKED : step(bt, true);
 	}
-	for (code = b ? b->entry : 0; code;)
-		code = handle_exit(bt, run_code(bt, code), &ex);
+	if (!b)
+		return EXIT_KICKED;
+	bt_turn_begin(bt, b);
+	/* Turn by turn, polls always have something to say, and only the one at the beginning is passed over. */
+	code = bt->v->turn ? b->body : b->entry;
+	do {
+		site = run_code(bt, code);
+		last = *site;
+		code = handle_exit(bt, site, &ex);
+	} while (code);
+	bt_turn_end(bt, &last);
 	bt_leave(bt);
 	return ex;
 }
@@ -580,11 +599,16 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 	bt_fault_thread(bt);
 	settle_modes(bt); /* the state may have been set from outside */
 	while (ex == EXIT_KICKED) {
-		atomic_store(&bt->poll, 0);
+		atomic_store(&bt->poll, v->turn != NULL);
+		bt_turn_begin(bt, NULL);
 		if (atomic_load(&v->work) & WORK_EXIT)
 			break;
 		take_requests(bt);
 		ex = needs_reference(v) ? step(bt, true) : run_blocks(bt);
+		if (v->turn) {
+			v->turn->steps = MAX(v->turn->steps, bt->turn_stepped);
+			break;
+		}
 	}
 	bt_fpu_park(bt);
 	return ex;

@@ -12,6 +12,27 @@
 
 /* -- Guest memory --------------------------------------------------------------------------------------- */
 
+/*
+ * Other vCPUs may write the same bytes at any moment, and they need not be aligned: each word is read or written once, as
+ * translated code would do it, unseen by the sanitizers.
+ */
+struct word {
+	uint8_t byte[8];
+};
+
+static uint64_t load64(const void *guest)
+{
+	uint64_t val;
+
+	__asm__ volatile("mov %1, %0" : "=r"(val) : "m"(*(const struct word *)guest));
+	return val;
+}
+
+static void store64(void *guest, uint64_t val)
+{
+	__asm__ volatile("mov %1, %0" : "=m"(*(struct word *)guest) : "r"(val));
+}
+
 static void *reach(struct bt *bt, uint64_t la, unsigned size, bool write)
 {
 	return bt_reach(bt, la, size, write, bt_mmu_mode(bt->v));
@@ -61,11 +82,11 @@ static enum bt_done do_sti(struct bt *bt, const struct bt_site *site)
 static enum bt_done do_pushf(struct bt *bt, const struct bt_site *site)
 {
 	struct x86_state *s = &bt->v->s;
-	uint64_t *p = reach(bt, s->gpr[R_SP] - 8, 8, true);
+	void *p = reach(bt, s->gpr[R_SP] - 8, 8, true);
 
 	if (!p)
 		return BT_REFUSED;
-	*p = s->rflags & ~(FL_VM | FL_RF);
+	store64(p, s->rflags & ~(FL_VM | FL_RF));
 	wrote(bt, p, 8);
 	s->gpr[R_SP] -= 8;
 	return BT_NEXT;
@@ -74,7 +95,8 @@ static enum bt_done do_pushf(struct bt *bt, const struct bt_site *site)
 static enum bt_done do_popf(struct bt *bt, const struct bt_site *site)
 {
 	struct x86_state *s = &bt->v->s;
-	uint64_t *p = reach(bt, s->gpr[R_SP], 8, false), mask = FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID;
+	const void *p = reach(bt, s->gpr[R_SP], 8, false);
+	uint64_t mask = FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID;
 
 	if (!p)
 		return BT_REFUSED;
@@ -83,7 +105,7 @@ static enum bt_done do_popf(struct bt *bt, const struct bt_site *site)
 	if (s->cpl == 0)
 		mask |= FL_IOPL;
 	s->gpr[R_SP] += 8;
-	return set_flags(s, *p, mask);
+	return set_flags(s, load64(p), mask);
 }
 
 static enum bt_done do_ac(struct bt *bt, const struct bt_site *site)
@@ -138,12 +160,14 @@ static enum bt_done do_sysret(struct bt *bt, const struct bt_site *site)
 uint64_t bt_read_descriptor(struct bt *bt, unsigned sel)
 {
 	const struct x86_state *s = &bt->v->s;
-	const uint64_t *p;
+	const void *p;
+	uint64_t d;
 
 	if ((sel & SEL_TI) || (sel | 7) > s->gdtr.limit)
 		return 0;
 	p = bt_reach(bt, s->gdtr.base + (sel & 0xfff8u), 8, false, MMU_KERNEL);
-	return p && desc_present(*p) && !desc_is_system(*p) && (desc_type(*p) & SEG_ACCESSED) ? *p : 0;
+	d = p ? load64(p) : 0;
+	return desc_present(d) && !desc_is_system(d) && (desc_type(d) & SEG_ACCESSED) ? d : 0;
 }
 
 void bt_load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d)
@@ -193,12 +217,14 @@ static bool return_segments(struct bt *bt, unsigned cs, unsigned ss, uint64_t *c
 static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
 {
 	struct x86_state *s = &bt->v->s;
-	const uint64_t *f = reach(bt, s->gpr[R_SP], 40, false);
-	uint64_t code, stack, mask = FL_IRET;
+	const uint8_t *frame = reach(bt, s->gpr[R_SP], sizeof(uint64_t[5]), false);
+	uint64_t code, stack, mask = FL_IRET, f[5];
 	unsigned cs, ss, old_cpl = s->cpl;
 
-	if (!f || (s->rflags & FL_NT))
+	if (!frame || (s->rflags & FL_NT))
 		return BT_REFUSED;
+	for (unsigned i = 0; i < ARRAY_SIZE(f); i++)
+		f[i] = load64(frame + i * 8);
 	cs = f[1] & 0xffff;
 	ss = f[4] & 0xffff;
 	if ((cs & 3) % 3 || s->cpl % 3 || !return_segments(bt, cs, ss, &code, &stack) || !x86_canonical(s, f[0]))
@@ -238,10 +264,11 @@ static enum bt_done do_swapgs(struct bt *bt, const struct bt_site *site)
 static enum bt_done do_rdtscp(struct bt *bt, const struct bt_site *site)
 {
 	struct x86_state *s = &bt->v->s;
-	uint64_t tsc = vcpu_tsc(bt->v);
+	uint64_t tsc;
 
 	if ((s->cr4 & CR4_TSD) && s->cpl)
 		return BT_REFUSED;
+	tsc = vcpu_read_tsc(bt->v);
 	s->gpr[R_AX] = (uint32_t)tsc;
 	s->gpr[R_DX] = tsc >> 32;
 	if (site->op == BT_OP_RDTSCP)
@@ -425,7 +452,7 @@ static enum bt_done do_string(struct bt *bt, const struct bt_site *site)
 		if (!n)
 			return BT_REFUSED;
 		s->gpr[R_CX] -= n;
-		if (s->gpr[R_CX] && atomic_load(&bt->v->work)) {
+		if (s->gpr[R_CX] && vcpu_pauses_rep(bt->v, false)) {
 			s->rflags |= FL_RF; /* as an interrupt between iterations pushes it */
 			return BT_REFUSED;
 		}

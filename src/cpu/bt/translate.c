@@ -110,6 +110,8 @@ static void emit_entry(struct translation *t)
 	t->b->entry = a->pc;
 	cmp_slot(a, &t->bt->poll, 0);
 	s->disp = jcc_forward(a, 5);
+	s->site.sub = !t->insn[0].flags_live;
+	t->b->body = a->pc;
 }
 
 /* For those who come with the flags in place; stands behind the block. */
@@ -212,16 +214,19 @@ static void emit_insn(struct translation *t, const struct bt_insn *in)
 static void emit_insns(struct translation *t)
 {
 	struct bt_cache *c = t->bt->cache;
+	struct bt_flag_marks marks = { 0 };
 
 	t->b->map = c->n_map;
 	t->b->insns = (uint16_t)t->n;
 	for (unsigned n = 0; n < t->n; n++) {
 		const struct bt_insn *in = &t->insn[n];
 
+		marks = bt_flag_marks(marks, in, n == 0);
 		c->map[c->n_map++] = (struct bt_map){
 			.host = t->a.pc,
 			.rip_off = (uint16_t)(in->rip - t->b->la),
 			.fpu = in->fpu,
+			.marks = marks,
 			.rsp = bt_branch_rsp(in),
 		};
 		bt_settle_flags(t, n);

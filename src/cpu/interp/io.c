@@ -154,8 +154,7 @@ static void io_string(struct vcpu *v, const struct insn *in, void (*once)(struct
 		gpr_write(v, R_CX, in->asize, --left);
 		if (!left)
 			return;
-		if (atomic_load_explicit(&v->work, memory_order_relaxed) || (v->s.rflags & FL_TF) ||
-		    (v->s.dr[7] & DR7_ENABLE_MASK)) {
+		if (vcpu_pauses_rep(v, false) || (v->s.rflags & FL_TF) || (v->s.dr[7] & DR7_ENABLE_MASK)) {
 			v->s.rflags |= FL_RF;
 			interp_set_next_rip(v, v->s.rip);
 			return;

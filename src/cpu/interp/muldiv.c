@@ -16,13 +16,21 @@ static void set_product(struct vcpu *v, unsigned size, uint64_t lo, uint64_t hi)
 
 /* -- Multiplication -------------------------------------------------------------------------------- */
 
-/* The flags that SDM vol. 2 leaves undefined come out as the host's, from its own instruction. */
+/*
+ * The flags that SDM vol. 2 leaves undefined come out as the host's, from its own instruction; some processors leave them
+ * as they were, so the guest's go in (SAHF; OF is defined).
+ */
 struct product {
 	uint64_t lo, hi;
 	uint32_t ax; /* "lahf; seto al" */
 };
 
-static struct product multiply(unsigned size, bool is_signed, uint64_t a, uint64_t b)
+static uint32_t flags_in_ah(uint64_t rflags)
+{
+	return (uint32_t)(rflags & 0xff) << 8;
+}
+
+static struct product multiply(unsigned size, bool is_signed, uint64_t a, uint64_t b, uint64_t rflags)
 {
 	struct product p = { .lo = a };
 	uint64_t d = 0;
@@ -30,11 +38,13 @@ static struct product multiply(unsigned size, bool is_signed, uint64_t a, uint64
 #define CASE(sz, suffix, reg)                                                                                \
 	case sz:                                                                                             \
 		if (is_signed)                                                                               \
-			__asm__("imul" suffix " %" reg "4; mov %%rax, %0; lahf; seto %%al"                   \
-				: "=&r"(p.lo), "=&d"(d), "=&a"(p.ax) : "2"(a), "r"(b) : "cc");               \
+			__asm__("sahf; mov %3, %%rax; imul" suffix " %" reg "4; mov %%rax, %0; lahf; seto %%al"    \
+				: "=&r"(p.lo), "=&d"(d), "=&a"(p.ax)                                        \
+				: "r"(a), "r"(b), "2"(flags_in_ah(rflags)) : "cc");                          \
 		else                                                                                         \
-			__asm__("mul" suffix " %" reg "4; mov %%rax, %0; lahf; seto %%al"                    \
-				: "=&r"(p.lo), "=&d"(d), "=&a"(p.ax) : "2"(a), "r"(b) : "cc");               \
+			__asm__("sahf; mov %3, %%rax; mul" suffix " %" reg "4; mov %%rax, %0; lahf; seto %%al"     \
+				: "=&r"(p.lo), "=&d"(d), "=&a"(p.ax)                                        \
+				: "r"(a), "r"(b), "2"(flags_in_ah(rflags)) : "cc");                          \
 		break;
 	switch (size) {
 	CASE(1, "b", "b")
@@ -50,7 +60,7 @@ static struct product multiply(unsigned size, bool is_signed, uint64_t a, uint64
 
 static void mul(struct vcpu *v, const struct insn *in)
 {
-	struct product p = multiply(in->size, false, v->s.gpr[R_AX], insn_read_rm(v, in, in->size));
+	struct product p = multiply(in->size, false, v->s.gpr[R_AX], insn_read_rm(v, in, in->size), v->s.rflags);
 
 	set_product(v, in->size, p.lo, p.hi);
 	set_arith(&v->s.rflags, FL_ARITH, p.ax);
@@ -58,7 +68,7 @@ static void mul(struct vcpu *v, const struct insn *in)
 
 static void imul_1(struct vcpu *v, const struct insn *in)
 {
-	struct product p = multiply(in->size, true, v->s.gpr[R_AX], insn_read_rm(v, in, in->size));
+	struct product p = multiply(in->size, true, v->s.gpr[R_AX], insn_read_rm(v, in, in->size), v->s.rflags);
 
 	set_product(v, in->size, p.lo, p.hi);
 	set_arith(&v->s.rflags, FL_ARITH, p.ax);
@@ -67,17 +77,17 @@ static void imul_1(struct vcpu *v, const struct insn *in)
 /* The two- and three-operand forms keep the low half; a word times a word, never bytes. */
 static void imul_to_reg(struct vcpu *v, const struct insn *in, uint64_t a, uint64_t b)
 {
-	uint32_t ax;
+	uint32_t ax = flags_in_ah(v->s.rflags);
 
 	switch (in->size) {
 	case 2:
-		__asm__("imulw %w2, %w1; lahf; seto %%al" : "=&a"(ax), "+&r"(a) : "r"(b) : "cc");
+		__asm__("sahf; imulw %w2, %w1; lahf; seto %%al" : "+&a"(ax), "+&r"(a) : "r"(b) : "cc");
 		break;
 	case 4:
-		__asm__("imull %k2, %k1; lahf; seto %%al" : "=&a"(ax), "+&r"(a) : "r"(b) : "cc");
+		__asm__("sahf; imull %k2, %k1; lahf; seto %%al" : "+&a"(ax), "+&r"(a) : "r"(b) : "cc");
 		break;
 	default:
-		__asm__("imulq %2, %1; lahf; seto %%al" : "=&a"(ax), "+&r"(a) : "r"(b) : "cc");
+		__asm__("sahf; imulq %2, %1; lahf; seto %%al" : "+&a"(ax), "+&r"(a) : "r"(b) : "cc");
 		break;
 	}
 	insn_write_reg(v, in, in->size, a);

@@ -162,8 +162,7 @@ static void repeat(struct vcpu *v, const struct insn *in, element_fn element, un
 		count -= n;
 		if ((uses & COMPARES) && condition_ends(v, in))
 			return;
-		if (count && (batch >= TUNE_REP_BATCH || atomic_load_explicit(&v->work, memory_order_relaxed) ||
-			      (v->s.rflags & FL_TF) || v->interp->debug_bits)) {
+		if (count && (vcpu_pauses_rep(v, batch >= TUNE_REP_BATCH) || (v->s.rflags & FL_TF) || v->interp->debug_bits)) {
 			/* RF: an interrupt between iterations pushes it set (SDM vol. 3, 17.3.1.1). */
 			v->s.rflags |= FL_RF;
 			interp_set_next_rip(v, v->s.rip);

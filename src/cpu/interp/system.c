@@ -234,13 +234,13 @@ static void check_tsd(struct vcpu *v)
 static void insn_rdtsc(struct vcpu *v, const struct insn *in)
 {
 	check_tsd(v);
-	write_edx_eax(v, vcpu_tsc(v));
+	write_edx_eax(v, vcpu_read_tsc(v));
 }
 
 static void insn_rdtscp(struct vcpu *v, const struct insn *in)
 {
 	check_tsd(v);
-	write_edx_eax(v, vcpu_tsc(v));
+	write_edx_eax(v, vcpu_read_tsc(v));
 	v->s.gpr[R_CX] = (uint32_t)v->s.msr.tsc_aux;
 }
 

@@ -199,6 +199,7 @@ static int start(struct run *r, struct err *e)
 
 	c->memory = r->o.memory;
 	c->cpus = (unsigned)r->o.cpus;
+	c->count_jumps = r->o.stats;
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
 	c->lockstep = r->o.lockstep;

@@ -98,6 +98,7 @@ struct vcpu_group {
 	const struct cpuid_policy *cpuid;
 	struct pvclock_base pvclock; /* zeroed at start */
 	struct code_listener code_listener; /* made NULL: nobody */
+	bool count_jumps;      /* translated code counts them for the statistics, which costs a little */
 	uint32_t code_size;    /* bytes for translated code; 0: TUNE_BT_CODE_SIZE */
 	void *engine_shared;   /* the engine's own: what its contexts of these vCPUs have in common */
 	/* Called on the vCPU's thread when it shuts down (triple fault) or fails. */

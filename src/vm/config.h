@@ -29,6 +29,7 @@ struct vm_config {
 	struct device_config device[VM_MAX_DEVICES]; /* to be plugged in, in this order */
 	unsigned n_devices;
 	struct code_listener code_listener; /* for profilers; made NULL: none */
+	bool count_jumps;             /* for the statistics of the translator */
 };
 
 /* Add a device by its driver's name: the new entry, or NULL with a message when there are too many. */

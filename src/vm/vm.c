@@ -86,6 +86,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	struct pc_config pcc = {
 		.ram_size = cfg->memory,
 		.cpus = cfg->cpus,
+		.count_jumps = cfg->count_jumps,
 		.cpu_spec = cfg->cpu,
 		.engine = cfg->engine,
 		.lockstep = cfg->lockstep,

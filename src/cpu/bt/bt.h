@@ -201,6 +201,7 @@ struct bt {
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
+	uint64_t dispatches;     /* jumps through a jump cache, while they are counted */
 	uint32_t branch;         /* host code of the indirect branch on its way */
 	uint64_t seg_base[2];    /* FS, GS */
 	struct bt_segment segment[SEG_COUNT]; /* outside of 64-bit mode */

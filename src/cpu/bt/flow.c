@@ -4,6 +4,16 @@
 
 /* -- Going on ------------------------------------------------------------------------------------------ */
 
+/* Without flags, by T1. */
+static void count_dispatch(struct translation *t)
+{
+	if (!t->bt->v->group->count_jumps)
+		return;
+	load_slot(&t->a, T1, &t->bt->dispatches);
+	lea_disp(&t->a, T1, T1, 1);
+	store_slot(&t->a, &t->bt->dispatches, T1);
+}
+
 /*
  * T0 holds the target: through the jump cache; the block there verifies that it is meant. Which branch it was is noted
  * for bt_undo_branch().
@@ -15,6 +25,7 @@ void bt_emit_dispatch(struct translation *t, uint32_t start)
 
 	if (t->keep_flags)
 		bt_emit_park(t, T1);
+	count_dispatch(t);
 	store_slot_imm(&t->a, 0, &t->bt->branch, start);
 	/* bt_jc_index() without flags */
 	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
@@ -52,6 +63,7 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 	}
 	if (!t->parked)
 		bt_emit_park(t, T0);
+	count_dispatch(t);
 	mov_imm(&t->a, T0, target);
 	op_slot(&t->a, 0xff, 4, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]); /* jmp [slot] */
 }

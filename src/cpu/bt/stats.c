@@ -32,11 +32,34 @@ static void line(const struct vcpu *v, struct strbuf *out, const char *group, co
 		strbuf_addf(out, "cpu%u.%s.%-*s %14" PRIu64 "\n", v->index, group, (int)(18 - strlen(group)), name, n);
 }
 
+/* The cache is the VM's: told once. What is in use by now; the largest blocks leave a little of it free. */
+static void print_cache(const struct vcpu *v, const struct bt_cache *c, struct strbuf *out)
+{
+	if (v->index)
+		return;
+	line(v, out, "bt_cache", "KiB used", c->code_used / 1024);
+	line(v, out, "bt_cache", "KiB", c->code_size / 1024);
+	line(v, out, "bt_cache", "blocks", atomic_load(&c->n_blocks));
+}
+
+/* Every SITE_LOOKUP exit is a direct jump that was not chained yet; every SITE_INDIRECT one missed in the jump cache. */
+static void print_jumps(const struct vcpu *v, const struct bt *bt, struct strbuf *out)
+{
+	if (!bt->dispatches)
+		return;
+	line(v, out, "bt_jump", "cached", bt->dispatches);
+	line(v, out, "bt_jump", "missed", bt->exits[SITE_INDIRECT]);
+	line(v, out, "bt_jump", "hits per 10000",
+	     (uint64_t)(10000 - MIN(10000.0, 10000.0 * (double)bt->exits[SITE_INDIRECT] / (double)bt->dispatches)));
+}
+
 void bt_print_stats(struct vcpu *v, struct strbuf *out)
 {
 	const struct bt *bt = v->engine_data;
 
 	line(v, out, "bt_translation", "us", (uint64_t)((double)bt->translation_ticks * 1e6 / (double)v->cpuid->tsc_hz));
+	print_cache(v, bt->cache, out);
+	print_jumps(v, bt, out);
 	for (unsigned k = 0; k < SITE_KINDS; k++)
 		line(v, out, "bt_exit", kind_name[k], bt->exits[k]);
 	for (unsigned op = 0; op < BT_OP_COUNT; op++)

@@ -168,7 +168,7 @@ static int set_blk_prop(struct blk_options *b, const struct device_prop *p, stru
 /* The cards that "model=" chooses from. */
 static const struct {
 	const char *model, *driver;
-} models[] = { { "virtio", "virtio-net-pci" }, { "e1000", "e1000" } };
+} models[] = { { "virtio", "virtio-net-pci" }, { "e1000", "e1000" }, { "pcnet", "pcnet" } };
 
 /* Whether a property belongs to the card; the others are the network's. */
 static bool of_card(const char *name)
@@ -202,7 +202,7 @@ static int net_driver(const struct device_option *o, const char **driver, struct
 		if (!strcmp(models[i].model, model))
 			return 0;
 	}
-	return err_set(e, EINVAL, "--net %s: model=%s: give virtio or e1000", o->first, model);
+	return err_set(e, EINVAL, "--net %s: model=%s: give virtio, e1000 or pcnet", o->first, model);
 }
 
 static int check_net(const struct device_option *o, struct err *e)

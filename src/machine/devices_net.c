@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dev/net/e1000.h"
+#include "dev/net/pcnet.h"
 #include "machine/board.h"
 #include "machine/devices.h"
 #include "machine/devices_net.h"
@@ -43,7 +44,20 @@ static int plug_e1000(struct pc *pc, const struct device_config *cfg, struct err
 	return rc;
 }
 
+static int plug_pcnet(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	struct pcnet_config c = { .bus = pc->chips->pci, .mem = pc->mem, .net = cfg->net };
+	int rc = device_mac(pc, cfg, c.mac, e);
+
+	if (!rc)
+		rc = device_pci_devfn(pc, cfg, &c.devfn, e);
+	if (!rc)
+		board_add(pc, pcnet_new(&c));
+	return rc;
+}
+
 const struct device_driver net_drivers[] = {
+	{ "pcnet", "AMD PCnet-PCI II (Am79C970A) network card", DEVICE_BUS_PCI, DEVICE_NEEDS_NET, props, plug_pcnet },
 	{ "e1000", "Intel 82540EM network card", DEVICE_BUS_PCI, DEVICE_NEEDS_NET, props, plug_e1000 },
 	{ 0 },
 };

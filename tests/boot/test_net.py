@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(SHORT, reason="minutes in a sanitizer build")
 # model, modules
 CARDS = {
     "e1000": ["e1000"],
+    "pcnet": ["pcnet32"],
     "virtio": ["virtio_pci", "virtio_net"],
 }
 BIG = 3_000_000 # bytes through the network each way

@@ -82,87 +82,6 @@ static const char *find_prop(const struct device_option *o, const char *name)
 	return value;
 }
 
-/* -- Disks --------------------------------------------------------------------------------------------- */
-
-static int choose(const char *name, const char *value, const char *const *names, unsigned n, unsigned *out, struct err *e)
-{
-	struct strbuf sb = STRBUF_INIT;
-
-	for (*out = 0; *out < n; (*out)++)
-		if (!strcasecmp(names[*out], value))
-			return 0;
-	for (unsigned i = 0; i < n; i++)
-		strbuf_addf(&sb, "%s%s", i ? ", " : "", names[i]);
-	err_set(e, EINVAL, "%s=%s: give one of %s", name, value, sb.buf);
-	strbuf_release(&sb);
-	return -EINVAL;
-}
-
-static int set_flag(bool *flag, const char *name, const char *value, struct err *e)
-{
-	static const char *const words[] = { "off", "on" };
-	unsigned n;
-	int rc = choose(name, value, words, ARRAY_SIZE(words), &n, e);
-
-	*flag = n;
-	return rc;
-}
-
-/* RATE or RATE/BURST, a second. */
-static int set_limit(struct blk_limit *l, const char *name, const char *value, struct err *e)
-{
-	const char *slash = strchr(value, '/');
-	char rate[32];
-	int rc;
-
-	*l = (struct blk_limit){ 0 };
-	if (slash) {
-		if ((size_t)(slash - value) >= sizeof(rate))
-			return err_set(e, EINVAL, "%s=%s: not a rate", name, value);
-		memcpy(rate, value, (size_t)(slash - value));
-		rate[slash - value] = 0;
-		rc = parse_size(slash + 1, &l->burst, e);
-		if (rc)
-			return rc;
-		value = rate;
-	}
-	return parse_size(value, &l->rate, e);
-}
-
-/* A property that is the disk's own: 1; one for somebody else: 0. */
-static int set_blk_prop(struct blk_options *b, const struct device_prop *p, struct err *e)
-{
-	static const char *const caches[] = { "writeback", "none", "writethrough", "unsafe" };
-	uint64_t size = 0;
-	unsigned n = 0;
-	int rc = 0;
-
-	if (!strcmp(p->name, "format")) {
-		b->format = p->value;
-	} else if (!strcmp(p->name, "readonly")) {
-		rc = set_flag(&b->readonly, p->name, p->value, e);
-	} else if (!strcmp(p->name, "ephemeral")) {
-		rc = set_flag(&b->ephemeral, p->name, p->value, e);
-	} else if (!strcmp(p->name, "discard")) {
-		rc = set_flag(&b->discard, p->name, p->value, e);
-	} else if (!strcmp(p->name, "cache")) {
-		rc = choose(p->name, p->value, caches, ARRAY_SIZE(caches), &n, e);
-		b->cache = (enum blk_cache)n;
-	} else if (!strcmp(p->name, "blocksize")) {
-		rc = parse_size(p->value, &size, e);
-		b->block_size = (uint32_t)MIN(size, UINT32_MAX);
-	} else if (!strcmp(p->name, "bps")) {
-		rc = set_limit(&b->bps, p->name, p->value, e);
-	} else if (!strcmp(p->name, "iops")) {
-		rc = set_limit(&b->iops, p->name, p->value, e);
-	} else if (!strcmp(p->name, "secret")) {
-		b->secret_file = p->value;
-	} else {
-		return 0;
-	}
-	return rc ? rc : 1;
-}
-
 /* -- Networks ------------------------------------------------------------------------------------------ */
 
 /* The cards that "model=" chooses from. */
@@ -231,20 +150,21 @@ static int open_net(struct device_option *o, struct device_config *d, struct err
 	return rc;
 }
 
-/* All properties: a disk's into b, the others into d; either may be NULL, to check only. */
+/* All properties: a disk's into b, the others into d, which may be NULL, to check only. */
 static int sort_props(const struct device_option *o, struct blk_options *b, struct device_config *d, struct err *e)
 {
-	struct blk_options ignored;
 	int rc;
 
-	blk_options_init(&ignored);
 	for (unsigned i = 0; i < o->n_props; i++) {
 		const struct device_prop *p = &o->prop[i];
 
-		rc = o->kind->blk ? set_blk_prop(b ? b : &ignored, p, e) : 0;
-		if (rc < 0)
-			return err_prefix(e, rc, "--%s %s", o->kind->name, o->first);
-		if (rc || !d || (o->kind->net && (!of_card(p->name) || !strcmp(p->name, "model"))))
+		if (o->kind->blk && blk_options_has(p->name, strlen(p->name))) {
+			rc = blk_options_set(b, p->name, p->value, e);
+			if (rc)
+				return rc;
+			continue;
+		}
+		if (!d || (o->kind->net && (!of_card(p->name) || !strcmp(p->name, "model"))))
 			continue;
 		if (!o->kind->driver && !strcmp(p->name, "id"))
 			d->id = p->value;
@@ -261,6 +181,7 @@ static int sort_props(const struct device_option *o, struct blk_options *b, stru
 int device_options_add(struct device_options *o, const char *name, const char *arg, struct err *e)
 {
 	struct device_option *d = &o->option[o->n];
+	struct blk_options ignored;
 	int rc;
 
 	if (o->n == VM_MAX_DEVICES)
@@ -276,7 +197,11 @@ int device_options_add(struct device_options *o, const char *name, const char *a
 		rc = err_set(e, EINVAL, "device '%s': there is none of that name; 'help' lists them", d->first);
 	if (!rc && d->kind->net)
 		rc = check_net(d, e);
-	return rc ? rc : sort_props(d, NULL, NULL, e);
+	blk_options_init(&ignored);
+	if (!rc)
+		rc = sort_props(d, &ignored, NULL, e);
+	blk_options_release(&ignored);
+	return rc;
 }
 
 static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
@@ -299,10 +224,11 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 	if (!rc && k->first)
 		rc = device_prop_set(d, k->first, o->first, e);
 	if (!rc && k->blk) {
-		b.file = o->first;
+		b.file = strdup(o->first);
 		rc = blk_open(&o->blk, &b, e);
 		d->blk = o->blk;
 	}
+	blk_options_release(&b);
 	if (!rc && netdev) {
 		rc = net_open(&o->net, netdev, e);
 		d->net = o->net;

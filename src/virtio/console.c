@@ -338,6 +338,7 @@ static void console_reset(struct virtio_device *vd)
 	drop_tx(c, false);
 	lock_take(&vd->vq[Q_CTL_RX].lock);
 	memset(c->pending, 0, sizeof(c->pending));
+	memset(c->open, 0, sizeof(c->open));
 	lock_drop(&vd->vq[Q_CTL_RX].lock);
 	for (unsigned i = 0; i < c->max_ports; i++)
 		atomic_store(&c->port[i].guest_open, false);

@@ -42,7 +42,9 @@ static void end_request(struct blk *b, struct blk_request *r, int rc)
 	r->done(r, rc);
 	lock_take(&b->lock);
 	b->outstanding--;
-	pthread_cond_broadcast(&b->quiet);
+	/* Waking a thread that drains for each request would cost more than the request. */
+	if (b->outstanding <= b->n_kept)
+		pthread_cond_broadcast(&b->quiet);
 	lock_drop(&b->lock);
 }
 

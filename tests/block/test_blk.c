@@ -303,22 +303,22 @@ static void flag_done(struct blk_request *r, int rc)
 }
 
 /* Writes stop when the host has no space, with one event, and go on where they were after space is made. */
-static void full_and_on(void)
+static void full_and_on(const char *format)
 {
 	static uint8_t buf[64 * KiB], back[64 * KiB];
 	struct full f = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 	struct iovec iov = { buf, sizeof(buf) };
 	atomic_int over[64];
 	struct blk_request r[64];
+	char command[400];
 	struct blk_options o;
 	struct blk *b;
 
 	memset(buf, 0x5a, sizeof(buf));
-	make_file(path("small/ballast"), 0);
-	assert_int_equal(truncate(path("small/ballast"), 0), 0);
-	make_file(path("small/disk"), DISK_SIZE);
+	snprintf(command, sizeof(command), "rm -f %s; qemu-img create -q -f %s %s 8M", path("small/disk"), format, path("small/disk"));
+	assert_int_equal(system(command), 0);
 	blk_options_init(&o);
-	o.format = "raw";
+	o.format = format;
 	b = open_disk(path("small/disk"), &o);
 	blk_set_full_handler(b, on_full, &f);
 	for (unsigned i = 0; i < 64; i++) {
@@ -344,7 +344,10 @@ static void full_and_on(void)
 		assert_int_equal(blk_read(b, i * sizeof(buf), back, sizeof(back)), 0);
 		assert_memory_equal(buf, back, sizeof(buf));
 	}
+	assert_int_equal(blk_flush(b), 0);
 	blk_close(b);
+	snprintf(command, sizeof(command), "qemu-img check -f %s %s >/dev/null", format, path("small/disk"));
+	assert_true(!strcmp(format, "raw") || !system(command));
 }
 
 static void test_full(void **state)
@@ -355,7 +358,10 @@ static void test_full(void **state)
 	if (!pid) {
 		if (!mount_small(path("small")))
 			_exit(77);
-		full_and_on();
+		full_and_on("raw");
+		unlink(path("small/disk"));
+		assert_int_equal(mount(NULL, path("small"), NULL, MS_REMOUNT, "size=2m"), 0);
+		full_and_on("qcow2");
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);

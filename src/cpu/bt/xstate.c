@@ -65,20 +65,22 @@ static void set64(uint8_t *p, uint64_t v)
 
 /* -- Guest memory ----------------------------------------------------------------------------------------------- */
 
-/* The whole area [0, size) may be accessed; size is at most a page. */
-static bool reach_area(struct area *m, unsigned size, bool write)
+/* [from, to) of the area may be accessed, to at most a page on. Pages that have none of it are left alone. */
+static bool reach_area(struct area *m, unsigned from, unsigned to, bool write)
 {
 	enum mmu_mode mode = bt_mmu_mode(m->bt->v);
-	uint64_t last = m->la + size - 1;
 
 	m->write = write;
-	m->page[0] = bt_reach(m->bt, m->la & PAGE_MASK, 1, write, mode);
-	m->page[1] = NULL;
-	if (m->page[0] && (last ^ m->la) & PAGE_MASK) {
-		m->page[1] = bt_reach(m->bt, last & PAGE_MASK, 1, write, mode);
-		return m->page[1] != NULL;
+	for (unsigned n = 0; n < 2; n++) {
+		uint64_t page = (m->la & PAGE_MASK) + n * PAGE_SIZE;
+
+		if (m->la + to <= page || m->la + from >= page + PAGE_SIZE)
+			continue;
+		m->page[n] = bt_reach(m->bt, page, 1, write, mode);
+		if (!m->page[n])
+			return false;
 	}
-	return m->page[0] != NULL;
+	return true;
 }
 
 /* Copy [off, off + len) of the area from or to a buffer of ours. */
@@ -132,6 +134,13 @@ static unsigned area_size(const struct bt *bt, uint64_t components, uint64_t com
 		if ((components & BIT(i)) && component_size(bt, i))
 			end = MAX(end, component_offset(bt, i, comp_bv) + component_size(bt, i));
 	return end;
+}
+
+/* Where the components begin and end that are in memory; the header is always. legacy: MXCSR is, at least. */
+static bool reach_components(struct area *m, uint64_t components, bool legacy, bool write)
+{
+	legacy |= components & (XCR0_X87 | XCR0_SSE);
+	return reach_area(m, legacy ? 0 : XS_BV, area_size(m->bt, components, m->comp_bv), write);
 }
 
 static bool zeros(const uint8_t *p, unsigned len)
@@ -290,22 +299,23 @@ enum bt_done bt_do_xsave(struct bt *bt, const struct bt_site *site)
 {
 	bool compact = site->size != BT_XSAVE && site->size != BT_XSAVEOPT, ok;
 	struct area m = area_of(bt, site);
-	uint64_t used, bv;
-	unsigned size;
+	uint64_t used, save, bv;
 
 	m.rfbm = requested(bt, site->size == BT_XSAVES, &ok);
 	m.comp_bv = compact ? m.rfbm | XCOMP_COMPACTED : 0;
-	size = area_size(bt, m.rfbm, m.comp_bv);
-	/* Standard: the header is read too; what may be written may be read. */
-	if (!ok || !usable(&m, size) || !reach_area(&m, size, true))
+	if (!ok || !usable(&m, area_size(bt, m.rfbm, m.comp_bv)))
 		return BT_REFUSED;
 	bt_fpu_snapshot(bt);
 	clean_image(bt);
 	used = in_use(bt);
+	if (compact && get32(bt->fpu + XS_MXCSR) != MXCSR_INIT)
+		used |= XCR0_SSE;
+	save = site->size == BT_XSAVE ? m.rfbm : m.rfbm & used;
+	/* Standard: the header is read too; what may be written may be read. */
+	if (!reach_components(&m, save, !compact && (m.rfbm & XCR0_AVX), true))
+		return BT_REFUSED;
 	if (compact) {
-		if (get32(bt->fpu + XS_MXCSR) != MXCSR_INIT)
-			used |= XCR0_SSE;
-		save_components(&m, m.rfbm & used);
+		save_components(&m, save);
 		if (m.rfbm & used & XCR0_SSE)
 			save_mxcsr(&m);
 		store_word(&m, XS_BV, m.rfbm & used);
@@ -313,7 +323,7 @@ enum bt_done bt_do_xsave(struct bt *bt, const struct bt_site *site)
 		return BT_NEXT;
 	}
 	bv = load_word(&m, XS_BV);
-	save_components(&m, site->size == BT_XSAVEOPT ? m.rfbm & used : m.rfbm);
+	save_components(&m, save);
 	if (m.rfbm & (XCR0_SSE | XCR0_AVX))
 		save_mxcsr(&m);
 	store_word(&m, XS_BV, (bv & ~m.rfbm) | (used & m.rfbm));
@@ -387,10 +397,9 @@ enum bt_done bt_do_xrstor(struct bt *bt, const struct bt_site *site)
 	uint8_t header[XS_EXTENDED - XS_BV];
 	uint32_t mxcsr = MXCSR_INIT;
 	uint64_t load;
-	unsigned size;
 
 	m.rfbm = requested(bt, supervisor, &ok);
-	if (!ok || !usable(&m, XS_EXTENDED) || !reach_area(&m, XS_EXTENDED, false))
+	if (!ok || !usable(&m, XS_EXTENDED) || !reach_area(&m, XS_BV, XS_EXTENDED, false))
 		return BT_REFUSED;
 	copy(&m, XS_BV, header, sizeof(header));
 	m.comp_bv = get64(header + 8);
@@ -398,8 +407,8 @@ enum bt_done bt_do_xrstor(struct bt *bt, const struct bt_site *site)
 	load = get64(header) & m.rfbm;
 	if (!header_ok(&m, header, supervisor))
 		return BT_REFUSED;
-	size = area_size(bt, compact ? m.comp_bv : load, m.comp_bv);
-	if (!usable(&m, size) || !reach_area(&m, size, false))
+	if (!usable(&m, area_size(bt, compact ? m.comp_bv : load, m.comp_bv)) ||
+	    !reach_components(&m, load, !compact && (m.rfbm & (XCR0_SSE | XCR0_AVX)), false))
 		return BT_REFUSED;
 	if (compact ? load & XCR0_SSE : m.rfbm & (XCR0_SSE | XCR0_AVX))
 		mxcsr = (uint32_t)load_word(&m, XS_MXCSR);

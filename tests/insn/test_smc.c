@@ -287,7 +287,7 @@ static void test_pressure(void **state)
 {
 	static const uint8_t add[] = { 0x81, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00 }; /* addl $1, 0xa000 */
 	struct tiny *t = *state;
-	const unsigned turns = 20000, adds = 46;
+	const unsigned turns = 6000, adds = 46;
 	bool bt = !strcmp(t->v->engine->name, "bt");
 
 	tiny_enter(t, TINY_LONG, 0);

@@ -103,8 +103,8 @@ static void test_one_page(void **state)
 	assert_int_equal(shared32(d, 8), 2000 * 2001 / 2);
 }
 
-/* One runs a loop of linked blocks while the other makes translations until the cache has been flushed several times. */
-GUEST(flush_make, 64, "mov $0x400000, %ebx; mov $30000, %ecx; 1: mov %ecx, 0x400003; call *%rbx; dec %ecx; jnz 1b;"
+/* One runs a loop of linked blocks while the other makes translations until the cache has been flushed. */
+GUEST(flush_make, 64, "mov $0x400000, %ebx; mov $8000, %ecx; 1: mov %ecx, 0x400003; call *%rbx; dec %ecx; jnz 1b;"
 		      "movl $1, 64(%rdi); mov 32(%rdi), %eax; mov %eax, (%rdi); movb $1, (%rdx); hlt");
 GUEST(flush_run, 64, "xor %eax, %eax; 1: inc %eax; jmp 2f; .space 64; 2: call 3f; cmpl $0, 64(%rdi); je 1b; mov %eax, 8(%rdi);"
 		     "mov %ecx, 12(%rdi); movb $1, (%rdx); hlt; 3: lea 4f(%rip), %rbx; jmp *%rbx; .space 70; 4: inc %ecx; ret");
@@ -123,14 +123,14 @@ static void test_flush(void **state)
 	*duo_at(d, FUNCTION + 7 + adds * sizeof(add)) = 0xc3;
 	d->v[1]->s.gpr[R_CX] = 0;
 	assert_true(DUO_RUN(d, flush_make, flush_run));
-	assert_int_equal(shared32(d, 0), 30000 * adds);
+	assert_int_equal(shared32(d, 0), 8000 * adds);
 	assert_int_equal(shared32(d, 8), shared32(d, 12));
 	if (bt)
-		assert_true(d->v[0]->stats.bt_cache_flushes > 1);
+		assert_true(d->v[0]->stats.bt_cache_flushes > 0);
 }
 
 /* Both at once, with functions of their own: who flushes and who translates meets in every order. */
-GUEST(flush_both, 64, "mov %r8, %rbx; shl $12, %rbx; add $0x400000, %rbx; lea (%rdi,%r8,8), %rdi; mov $15000, %ecx;"
+GUEST(flush_both, 64, "mov %r8, %rbx; shl $12, %rbx; add $0x400000, %rbx; lea (%rdi,%r8,8), %rdi; mov $4000, %ecx;"
 		      "1: mov %ecx, 3(%rbx); call *%rbx; dec %ecx; jnz 1b; movb $1, (%rdx); hlt");
 
 static void test_flush_both(void **state)
@@ -149,8 +149,8 @@ static void test_flush_both(void **state)
 		*duo_at(d, f + 7 + adds * sizeof(add)) = 0xc3;
 	}
 	assert_true(DUO_RUN(d, flush_both, flush_both));
-	assert_int_equal(shared32(d, 32), 15000 * adds);
-	assert_int_equal(shared32(d, 40), 15000 * adds);
+	assert_int_equal(shared32(d, 32), 4000 * adds);
+	assert_int_equal(shared32(d, 40), 4000 * adds);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)

@@ -14,6 +14,7 @@
 
 #define ACPI_MAX_UARTS     4
 #define ACPI_MAX_OVERRIDES 16
+#define ACPI_MAX_VIRTIO_MMIO 16
 
 /* Flags of a MADT interrupt source override, ACPI 5.2.12.5 */
 #define ACPI_POLARITY_HIGH 0x1
@@ -65,6 +66,12 @@ struct acpi_platform {
 	uint16_t i8042_data_port, i8042_cmd_port; /* used if one of the following is there */
 	uint8_t keyboard_irq;  /* 0: no keyboard, the i8042 is there for its reset line alone */
 	uint8_t mouse_irq;     /* 0: no mouse */
+
+	struct {
+		struct acpi_window regs; /* below 4 GiB */
+		uint32_t gsi;            /* level, active high, shared */
+	} virtio_mmio[ACPI_MAX_VIRTIO_MMIO];
+	unsigned n_virtio_mmio;
 
 	bool has_pci;
 	uint16_t pci_config_port; /* configuration mechanism 1, 8 bytes */

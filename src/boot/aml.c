@@ -8,9 +8,11 @@
 
 enum {
 	OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b,
-	OP_DWORD = 0x0c, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12,
+	OP_DWORD = 0x0c, OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12,
 	OP_EXT = 0x5b, EXT_DEVICE = 0x82,
 };
+
+enum { EXT_IRQ_CONSUMER = 0x01, EXT_IRQ_SHARED = 0x08 }; /* neither edge nor active low */
 
 static void put8(struct strbuf *sb, uint8_t v)
 {
@@ -143,6 +145,12 @@ void aml_int(struct aml *a, uint64_t v)
 }
 
 /* EISA ids, 19.3.4: three letters of 5 bits, then four hexadecimal digits, the whole big-endian. */
+void aml_string(struct aml *a, const char *text)
+{
+	put8(a->out, OP_STRING);
+	strbuf_add(a->out, text, strlen(text) + 1);
+}
+
 void aml_eisaid(struct aml *a, const char *id)
 {
 	uint32_t v = 0;
@@ -195,7 +203,7 @@ void res_end(struct strbuf *r)
 
 /* Large descriptors, 6.4.3. Address spaces: fixed at both ends, positive decode. */
 enum {
-	RES_FIXED32 = 0x86, RES_DWORD = 0x87, RES_WORD = 0x88, RES_QWORD = 0x8a,
+	RES_FIXED32 = 0x86, RES_DWORD = 0x87, RES_WORD = 0x88, RES_EXT_IRQ = 0x89, RES_QWORD = 0x8a,
 	SPACE_MEMORY = 0, SPACE_IO = 1, SPACE_BUS = 2,
 	MIN_MAX_FIXED = 0x0c, IO_ENTIRE_RANGE = 3, MEMORY_READ_WRITE = 1,
 };
@@ -207,6 +215,16 @@ void res_fixed_memory(struct strbuf *r, uint32_t base, uint32_t size)
 	put8(r, MEMORY_READ_WRITE);
 	put32(r, base);
 	put32(r, size);
+}
+
+/* Extended interrupt, 6.4.3.6. */
+void res_gsi_shared(struct strbuf *r, uint32_t gsi)
+{
+	put8(r, RES_EXT_IRQ);
+	put16(r, 6);
+	put8(r, EXT_IRQ_SHARED | EXT_IRQ_CONSUMER);
+	put8(r, 1);
+	put32(r, gsi);
 }
 
 static void word_window(struct strbuf *r, uint8_t space, uint8_t type_flags, uint32_t first, uint32_t size)

@@ -28,12 +28,14 @@ void aml_name(struct aml *a, const char *name);
 
 /* Data terms. An EISA id is seven characters, like "PNP0A03". */
 void aml_int(struct aml *a, uint64_t v);
+void aml_string(struct aml *a, const char *text);
 void aml_eisaid(struct aml *a, const char *id);
 void aml_buffer(struct aml *a, const void *data, size_t len);
 
 /* Resource descriptors, appended to a buffer of their own; res_end() finishes it. Windows: base and size. */
 void res_io(struct strbuf *r, uint16_t port, uint8_t len);
 void res_irq(struct strbuf *r, unsigned irq);
+void res_gsi_shared(struct strbuf *r, uint32_t gsi); /* level, active high */
 void res_fixed_memory(struct strbuf *r, uint32_t base, uint32_t size);
 void res_bus_numbers(struct strbuf *r, uint8_t first, uint8_t last);
 void res_io_window(struct strbuf *r, uint16_t base, uint32_t size);

@@ -111,6 +111,25 @@ static void add_isa_devices(struct aml *a, const struct acpi_platform *p)
 		add_isa(a, &(struct isa_device){ "MOU_", "PNP0F13", 0, .irq = p->mouse_irq });
 }
 
+/* LNRO0005: what Linux' driver of virtio over MMIO binds to. */
+static void add_virtio_mmio(struct aml *a, const struct acpi_platform *p)
+{
+	for (unsigned i = 0; i < p->n_virtio_mmio; i++) {
+		char name[5] = { 'V', 'R', (char)('0' + i / 10), (char)('0' + i % 10), 0 };
+		struct strbuf res = STRBUF_INIT;
+
+		aml_open_device(a, name);
+		aml_name(a, "_HID");
+		aml_string(a, "LNRO0005");
+		aml_name(a, "_UID");
+		aml_int(a, i);
+		res_fixed_memory(&res, (uint32_t)p->virtio_mmio[i].regs.base, (uint32_t)p->virtio_mmio[i].regs.size);
+		res_gsi_shared(&res, p->virtio_mmio[i].gsi);
+		add_crs(a, &res);
+		aml_close(a);
+	}
+}
+
 void dsdt_body(const struct acpi_platform *p, struct strbuf *out)
 {
 	struct aml a;
@@ -126,5 +145,6 @@ void dsdt_body(const struct acpi_platform *p, struct strbuf *out)
 	if (p->has_pci)
 		add_pci(&a, p);
 	add_isa_devices(&a, p);
+	add_virtio_mmio(&a, p);
 	aml_close(&a);
 }

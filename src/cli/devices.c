@@ -168,7 +168,7 @@ static int sort_props(const struct device_option *o, struct blk_options *b, stru
 			continue;
 		if (!o->kind->driver && !strcmp(p->name, "id"))
 			d->id = p->value;
-		else if (!o->kind->driver && (!strcmp(p->name, "chardev") || !strcmp(p->name, "netdev")))
+		else if (!o->kind->driver && (!strcmp(p->name, "chardev") || !strcmp(p->name, "netdev") || !strcmp(p->name, "drive")))
 			continue;
 		else if ((rc = device_prop_set(d, p->name, p->value, e)))
 			return rc;
@@ -209,6 +209,7 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 	const struct device_option_kind *k = o->kind;
 	struct device_config *d = vm_config_add_device(c, k->driver ? k->driver : o->first, e);
 	const char *chardev = k->driver ? NULL : find_prop(o, "chardev");
+	const char *drive = k->driver ? NULL : find_prop(o, "drive");
 	const char *netdev = k->driver ? NULL : find_prop(o, "netdev");
 	struct blk_options b;
 	int rc;
@@ -226,6 +227,12 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 	if (!rc && k->blk) {
 		b.file = strdup(o->first);
 		rc = blk_open(&o->blk, &b, e);
+		d->blk = o->blk;
+	}
+	if (!rc && drive) {
+		rc = blk_options_parse(&b, drive, e);
+		if (!rc)
+			rc = blk_open(&o->blk, &b, e);
 		d->blk = o->blk;
 	}
 	blk_options_release(&b);

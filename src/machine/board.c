@@ -24,6 +24,7 @@
 #include "dev/timer/rtc.h"
 #include "machine/board.h"
 #include "machine/devices.h"
+#include "virtio/transport_mmio.h"
 #include "machine/firmware.h"
 
 /* Memory */
@@ -35,6 +36,9 @@
 #define PCI_MMIO_BASE  RAM_HOLE_START
 #define PCI_MMIO_SIZE  (IOAPIC_BASE - PCI_MMIO_BASE)
 #define PCI_MMIO64_SIZE (64 * GiB)
+
+#define VIRTIO_MMIO_BASE 0xfef00000u /* between the local APICs and the top */
+#define VIRTIO_MMIO_STEP 0x1000u
 
 /* Ports */
 #define PIC_MASTER_PORT 0x20
@@ -65,6 +69,8 @@
 #define IRQ_AUX   12
 #define GSI_TIMER 2 /* the timer's place on the IOAPIC, where ISA has the cascade */
 #define GSI_PCI0  16
+#define GSI_MMIO0 20 /* four inputs that nothing else has, shared by turns */
+#define MMIO_GSIS 4
 
 /* PCI slots */
 #define PIIX_ISA_DEVFN PCI_DEVFN(1, 0)
@@ -294,6 +300,21 @@ static void fill_cmos(struct pc *pc, struct pc_chips *c)
 	rtc_set_cmos(c->rtc, 0x5d, (pc->ram->high_size / (64 * KiB)) >> 16);
 }
 
+/* -- virtio without PCI ------------------------------------------------------------------------ */
+
+int board_add_virtio_mmio(struct pc *pc, struct virtio_device *vd, struct err *e)
+{
+	struct pc_chips *c = pc->chips;
+	unsigned n = c->n_virtio_mmio;
+	struct virtio_mmio *m;
+
+	if (n == ACPI_MAX_VIRTIO_MMIO)
+		return err_set(e, ENOSPC, "device '%s': all %d places for virtio without PCI are taken", vd->dev.ops->name, n);
+	m = board_add(pc, virtio_mmio_new(vd, irq_router_source(c->router, GSI_MMIO0 + n % MMIO_GSIS)));
+	c->n_virtio_mmio++;
+	return virtio_mmio_attach(m, pc->mem, VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_STEP);
+}
+
 /* -- Life -------------------------------------------------------------------------------------- */
 
 int board_new(struct pc *pc, struct err *e)
@@ -400,6 +421,11 @@ void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
 		.pci_mmio64 = { w64.base, w64.size },
 		.pci_gsi = { GSI_PCI0, GSI_PCI0 + 1, GSI_PCI0 + 2, GSI_PCI0 + 3 },
 	};
+	out->n_virtio_mmio = pc->chips->n_virtio_mmio;
+	for (unsigned i = 0; i < out->n_virtio_mmio; i++) {
+		out->virtio_mmio[i].regs = (struct acpi_window){ VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_STEP, VIRTIO_MMIO_SIZE };
+		out->virtio_mmio[i].gsi = GSI_MMIO0 + i % MMIO_GSIS;
+	}
 	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++) {
 		out->uart[i].port = com[i].port;
 		out->uart[i].irq = com[i].irq;

@@ -25,6 +25,7 @@ struct pc_chips {
 	struct pci_host *pci_host;
 	struct virtio_device *virtio_console; /* the last one, to which ports are added */
 	struct virtio_device *virtio_balloon;
+	unsigned n_virtio_mmio;
 	struct pam *pam;
 	struct a20 *a20;
 	struct piix_isa *piix_isa;
@@ -39,6 +40,10 @@ extern const struct device_driver virtio_drivers[], net_drivers[];
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);
+
+/* Put a virtio device's registers into the machine's address space, with an interrupt. -ENOSPC with a message: no more places. */
+struct virtio_device;
+int board_add_virtio_mmio(struct pc *pc, struct virtio_device *vd, struct err *e);
 
 /* Put a chip on the machine's list of devices, where it is reset, saved and freed; returns it. */
 void *board_add(struct pc *pc, void *chip);

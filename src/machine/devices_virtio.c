@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The virtio devices that can be plugged in by name: each type once, as a PCI function. */
+/* The virtio devices that can be plugged in by name: each type as a PCI function and without PCI. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,13 @@ static uint64_t ring_features(const struct device_config *cfg)
 	return device_prop_bool(cfg, "packed") ? VIRTIO_F_PACKED : 0;
 }
 
-static int plug_pci(struct pc *pc, const struct device_config *cfg, struct virtio_device *vd, struct err *e)
+/* "virtio-blk-device" is virtio-blk without PCI. */
+static bool is_mmio(const struct device_config *cfg)
+{
+	return device_driver_find(cfg->driver)->bus == DEVICE_BUS_SYSTEM;
+}
+
+static int plug_virtio(struct pc *pc, const struct device_config *cfg, struct virtio_device *vd, struct err *e)
 {
 	struct virtio_pci_config c = {
 		.bus = pc->chips->pci, .msi = irq_router_msi(pc->chips->router),
@@ -46,6 +52,8 @@ static int plug_pci(struct pc *pc, const struct device_config *cfg, struct virti
 		vd->host_features &= ~VIRTIO_F_EVENT_IDX;
 	if (!device_prop_bool(cfg, "indirect_desc"))
 		vd->host_features &= ~VIRTIO_F_INDIRECT;
+	if (is_mmio(cfg))
+		return board_add_virtio_mmio(pc, vd, e);
 	rc = device_pci_devfn(pc, cfg, &c.devfn, e);
 	if (!rc)
 		board_add(pc, virtio_pci_new(vd, &c));
@@ -73,12 +81,13 @@ static int plug_blk(struct pc *pc, const struct device_config *cfg, struct err *
 
 	if (size & (size - 1))
 		return err_set(e, EINVAL, "device '%s': queue-size=%u: give a power of two", cfg->driver, (unsigned)size);
-	return plug_pci(pc, cfg, virtio_blk_new(&c), e);
+	return plug_virtio(pc, cfg, virtio_blk_new(&c), e);
 }
 
 /* -- virtio-net ----------------------------------------------------------------------------------------- */
 
 #define MAC_LEN 6
+#define MMIO_MACS 1 /* from here on the last bytes of cards without PCI: slots are multiples of 8 */
 
 static const struct device_prop_spec net_props[] = {
 	{ "mac", PROP_STRING, 0, 0, NULL, "address, as 52:54:00:12:34:56; made from its place on the bus if not given" },
@@ -122,13 +131,15 @@ static int plug_net(struct pc *pc, const struct device_config *cfg, struct err *
 	if (mac && !parse_mac(mac, c.mac))
 		return err_set(e, EINVAL, "device '%s': mac=%s: write it like 52:54:00:12:34:56, the first byte even", cfg->driver,
 			       mac);
-	if (!mac) {
+	if (!mac && is_mmio(cfg)) {
+		c.mac[MAC_LEN - 1] = (uint8_t)(MMIO_MACS + pc->chips->n_virtio_mmio);
+	} else if (!mac) {
 		rc = device_pci_devfn(pc, cfg, &devfn, e);
 		if (rc)
 			return rc;
 		c.mac[MAC_LEN - 1] = devfn;
 	}
-	return plug_pci(pc, cfg, virtio_net_new(&c), e);
+	return plug_virtio(pc, cfg, virtio_net_new(&c), e);
 }
 
 /* -- virtio-rng ----------------------------------------------------------------------------------------- */
@@ -137,7 +148,7 @@ static const struct device_prop_spec rng_props[] = { COMMON_PROPS, { 0 } };
 
 static int plug_rng(struct pc *pc, const struct device_config *cfg, struct err *e)
 {
-	return plug_pci(pc, cfg, virtio_rng_new(pc->mem, ring_features(cfg)), e);
+	return plug_virtio(pc, cfg, virtio_rng_new(pc->mem, ring_features(cfg)), e);
 }
 
 /* -- virtio-serial and its ports ------------------------------------------------------------------------- */
@@ -162,7 +173,7 @@ static int plug_serial(struct pc *pc, const struct device_config *cfg, struct er
 	unsigned ports = (unsigned)device_prop_uint(cfg, "max_ports");
 
 	pc->chips->virtio_console = virtio_console_new(pc->mem, ports, ring_features(cfg));
-	return plug_pci(pc, cfg, pc->chips->virtio_console, e);
+	return plug_virtio(pc, cfg, pc->chips->virtio_console, e);
 }
 
 static int plug_port(struct pc *pc, const struct device_config *cfg, struct err *e)
@@ -200,7 +211,7 @@ static int plug_balloon(struct pc *pc, const struct device_config *cfg, struct e
 	if (c.initial >= ram_size(pc->ram))
 		return err_set(e, ERANGE, "device '%s': size: more than the guest's memory", cfg->driver);
 	pc->chips->virtio_balloon = virtio_balloon_new(&c);
-	return plug_pci(pc, cfg, pc->chips->virtio_balloon, e);
+	return plug_virtio(pc, cfg, pc->chips->virtio_balloon, e);
 }
 
 /* -- virtio-fs ------------------------------------------------------------------------------------------- */
@@ -227,7 +238,7 @@ static int plug_fs(struct pc *pc, const struct device_config *cfg, struct err *e
 		return err_set(e, EINVAL, "device '%s': dir=%s: give a tag of 1 to %d bytes: tag=NAME", cfg->driver, dir,
 			       VIRTIO_FS_TAG);
 	rc = share_open(&c.share, dir, device_prop_bool(cfg, "readonly"), e);
-	return rc ? rc : plug_pci(pc, cfg, virtio_fs_new(&c), e);
+	return rc ? rc : plug_virtio(pc, cfg, virtio_fs_new(&c), e);
 }
 
 int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e)
@@ -257,5 +268,11 @@ const struct device_driver virtio_drivers[] = {
 	{ "virtio-fs-pci", "a directory of the host", DEVICE_BUS_PCI, 0, fs_props, plug_fs },
 	{ "virtio-net-pci", "a network card", DEVICE_BUS_PCI, DEVICE_NEEDS_NET, net_props, plug_net },
 	{ "virtio-rng-pci", "the host's random numbers", DEVICE_BUS_PCI, 0, rng_props, plug_rng },
+	{ "virtio-blk-device", "a disk, without PCI", DEVICE_BUS_SYSTEM, DEVICE_NEEDS_BLK, blk_props, plug_blk },
+	{ "virtio-serial-device", "consoles and channels, without PCI", DEVICE_BUS_SYSTEM, 0, serial_props, plug_serial },
+	{ "virtio-balloon-device", "takes memory back from the guest, without PCI", DEVICE_BUS_SYSTEM, 0, balloon_props, plug_balloon },
+	{ "virtio-fs-device", "a directory of the host, without PCI", DEVICE_BUS_SYSTEM, 0, fs_props, plug_fs },
+	{ "virtio-net-device", "a network card, without PCI", DEVICE_BUS_SYSTEM, DEVICE_NEEDS_NET, net_props, plug_net },
+	{ "virtio-rng-device", "the host's random numbers, without PCI", DEVICE_BUS_SYSTEM, 0, rng_props, plug_rng },
 	{ 0 },
 };

@@ -103,19 +103,25 @@ void virtio_kick(struct virtio_device *vd, unsigned q)
 
 /* -- Status ---------------------------------------------------------------------------------------- */
 
+void virtio_queue_disable(struct virtio_device *vd, unsigned q)
+{
+	struct virtqueue *vq = &vd->vq[q];
+
+	lock_take(&vq->lock);
+	vq->running = false;
+	vq->generation++;
+	vq->in_flight = 0;
+	vq->filled = 0;
+	lock_drop(&vq->lock);
+	vd->q_enabled[q] = 0;
+}
+
 static void stop_queues(struct virtio_device *vd)
 {
 	for (unsigned i = 0; i < vd->n_queues; i++) {
-		struct virtqueue *vq = &vd->vq[i];
-
-		lock_take(&vq->lock);
-		vq->running = false;
-		vq->generation++;
-		vq->in_flight = 0;
-		vq->filled = 0;
-		lock_drop(&vq->lock);
+		virtio_queue_disable(vd, i);
 		vd->q_size[i] = vd->queue_size;
-		vd->q_enabled[i] = vd->q_wraps[i] = 0;
+		vd->q_wraps[i] = 0;
 		vd->q_avail_idx[i] = vd->q_used_idx[i] = 0;
 		vd->q_desc[i] = vd->q_driver[i] = vd->q_device[i] = 0;
 	}

@@ -128,6 +128,7 @@ uint8_t virtio_status(struct virtio_device *vd);
 void virtio_set_status(struct virtio_device *vd, uint8_t val); /* 0: reset; done when the status reads 0 */
 void virtio_set_features(struct virtio_device *vd, unsigned word, uint32_t val); /* word 0 or 1 */
 void virtio_queue_enable(struct virtio_device *vd, unsigned q);
+void virtio_queue_disable(struct virtio_device *vd, unsigned q);
 uint64_t virtio_config_read(struct virtio_device *vd, unsigned off, unsigned size);
 void virtio_config_write(struct virtio_device *vd, unsigned off, unsigned size, uint64_t val);
 

@@ -64,6 +64,17 @@ def test_disk_and_entropy(vguest, ext4, tmp_path, ring, append, vectors):
     assert subprocess.run(["/sbin/e2fsck", "-fn", ext4], capture_output=True, check=False).returncode == 0
 
 
+def test_without_pci(vguest, ext4, tmp_path):
+    (tmp_path / "file").write_text("shared\n")
+    out = vguest.run("mount -t ext4 /dev/vda /mnt && seq 1 100000 > /mnt/x && sync && md5sum /mnt/x; umount /mnt\n"
+                     "head -c 64 /dev/hwrng | wc -c; mount -t virtiofs tag /mnt && cat /mnt/file\n"
+                     "ls /sys/bus/platform/drivers/virtio-mmio; grep -c IO-APIC.*virtio /proc/interrupts",
+                     "--device", f"virtio-blk-device,drive={ext4}", "--device", "virtio-rng-device,packed=on", "--device",
+                     f"virtio-fs-device,dir={tmp_path},tag=tag", "--cpus", 2, limit=BOOT_LIMIT)
+    assert hashlib.md5("".join(f"{i}\n" for i in range(1, 100001)).encode()).hexdigest() in out, out
+    assert "\n64\n" in out and "shared\n" in out and "LNRO0005:02" in out and out.endswith("\n3\n"), out
+
+
 def test_readonly_disk(vguest, ext4):
     before = ext4.read_bytes()
     out = vguest.run("cat /sys/block/vda/ro; mount -t ext4 -o ro,noload /dev/vda /mnt && ls /mnt\n"

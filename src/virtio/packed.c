@@ -60,7 +60,7 @@ static bool ready_or_arm(struct virtqueue *vq)
 	}
 	want_kicks(vq, true);
 	/* Either the driver sees that, or we see its new descriptor. */
-	atomic_thread_fence(memory_order_seq_cst);
+	vq_barrier();
 	return vq_packed_ready(vq);
 }
 
@@ -195,6 +195,6 @@ bool vq_packed_publish(struct virtqueue *vq)
 		vq->used_wrap = !vq->used_wrap;
 	}
 	/* Either the driver sees the flags, or we see that it wants an interrupt. */
-	atomic_thread_fence(memory_order_seq_cst);
+	vq_barrier();
 	return wants_interrupt(vq, old, wrapped);
 }

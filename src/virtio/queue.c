@@ -126,7 +126,7 @@ static bool split_ready_or_arm(struct virtqueue *vq)
 		return false;
 	want_kicks(vq, true);
 	/* Either the driver sees that, or we see its new index. */
-	atomic_thread_fence(memory_order_seq_cst);
+	vq_barrier();
 	return split_ready(vq);
 }
 
@@ -265,7 +265,7 @@ static bool split_publish(struct virtqueue *vq)
 	vq_store(vq->device + RING_IDX, vq->used_idx);
 	wrote_device(vq, RING_IDX, 2);
 	/* Either the driver sees the index, or we see that it wants an interrupt. */
-	atomic_thread_fence(memory_order_seq_cst);
+	vq_barrier();
 	if (!vq->event_idx)
 		return !(vq_load(vq->driver + RING_FLAGS) & AVAIL_NO_INTERRUPT);
 	event = vq_load(vq->driver + RING_ENTRIES + 2 * vq->size);

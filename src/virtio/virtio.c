@@ -94,7 +94,7 @@ void virtio_kick(struct virtio_device *vd, unsigned q)
 {
 	if (q >= vd->n_queues || !virtio_live(vd))
 		return;
-	vd->vq[q].kicks++;
+	__atomic_fetch_add(&vd->vq[q].kicks, 1, __ATOMIC_RELAXED);
 	if (vd->ops->threaded & BIT(q))
 		virtio_wake(vd, q);
 	else

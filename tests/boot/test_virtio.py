@@ -75,6 +75,7 @@ def test_without_pci(vguest, ext4, tmp_path):
     assert "\n64\n" in out and "shared\n" in out and "LNRO0005:02" in out and out.endswith("\n3\n"), out
 
 
+@long_only
 def test_readonly_disk(vguest, ext4):
     before = ext4.read_bytes()
     out = vguest.run("cat /sys/block/vda/ro; mount -t ext4 -o ro,noload /dev/vda /mnt && ls /mnt\n"
@@ -132,6 +133,7 @@ insmod /mod/virtio_balloon.ko; read x
 """
 
 
+@long_only
 @pytest.mark.parametrize("option", ["size=256M,free-page-reporting=off", "size=0", "size=256M,free-page-reporting=off,packed=on"])
 def test_balloon_returns_memory(vguest, option):
     """The driver comes when the guest has used its memory: the VMM's resident memory falls by what it gives back."""

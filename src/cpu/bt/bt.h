@@ -78,6 +78,18 @@ enum bt_site_kind {
 	SITE_KINDS
 };
 
+/* Why the reference engine executes an instruction. */
+enum bt_why {
+	WHY_BOUNDARY,    /* an event, single step, breakpoint or shadow at its beginning */
+	WHY_FETCH,       /* its page faults or is no RAM; or the branch to it leads nowhere */
+	WHY_INSTRUCTION, /* no translation */
+	WHY_REFUSED,     /* not a plain case for system.c and its like */
+	WHY_MEMORY,      /* a device, or a page fault */
+	WHY_CROSSING,    /* over a page's end */
+	WHY_SEGMENT,     /* beyond a limit, against a segment's rights, or expand-down */
+	BT_WHYS
+};
+
 /* Stands in code memory behind the stub that refers to it. */
 struct bt_site {
 	uint64_t rip;
@@ -89,7 +101,7 @@ struct bt_site {
 	uint8_t kind;
 	uint16_t size;   /* of the access */
 	uint8_t write;
-	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed */
+	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed. SITE_INTERP: a limit */
 	uint8_t parked;  /* SITE_LOOKUP: the flags are parked where it stands (flags.c) */
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB of one that only reads: behind the check, where any [T0 + T1] of that size will do; or 0 */
@@ -260,6 +272,7 @@ struct bt {
 	bool turn_stepped;
 	uint64_t exits[SITE_KINDS];      /* from translated code, by kind of site */
 	uint64_t system_ops[64];         /* SITE_SYSTEM by enum bt_system_op */
+	uint64_t why[BT_WHYS];
 	uint64_t fallbacks[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* what the reference did, by mnemonic; 0: events and faults */
 	stack_t altstack;
 };

@@ -102,8 +102,8 @@ static void fpu_to_state(struct bt *bt)
 	}
 }
 
-/* fpu: the step may touch x87, vector or mask state. The reference may wait for others: outside of the cache. */
-static enum vcpu_exit step(struct bt *bt, bool fpu)
+/* fpu: the step may touch x87, vector or mask state. why: for the statistics. The reference may wait for others: outside of the cache. */
+static enum vcpu_exit step(struct bt *bt, bool fpu, enum bt_why why)
 {
 	enum vcpu_exit ex;
 
@@ -114,6 +114,7 @@ static enum vcpu_exit step(struct bt *bt, bool fpu)
 	bt->shadow_rip = BT_NO_SHADOW;
 	bt_turn_step(bt);
 	bt->v->stats.bt_interp_steps++;
+	bt->why[why]++;
 	ex = interp_step(bt->v);
 	bt->fallbacks[interp_last_mnemonic(bt->v)]++;
 	settle_modes(bt);
@@ -388,7 +389,7 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 		return go_on(bt);
 	default:
 		settle_shadow(bt);
-		*ex = step(bt, site->op == BT_OP_XSAVE || site->op == BT_OP_XRSTOR);
+		*ex = step(bt, site->op == BT_OP_XSAVE || site->op == BT_OP_XRSTOR, WHY_REFUSED);
 		return 0;
 	}
 }
@@ -439,7 +440,7 @@ static uint32_t do_crossing(struct bt *bt, const struct bt_site *site, uint64_t 
 	uint32_t code = site->write ? cross_write(bt, site, la) : cross_read(bt, site, la);
 
 	if (!code)
-		*ex = step(bt, true);
+		*ex = step(bt, true, WHY_CROSSING);
 	return code;
 }
 
@@ -465,7 +466,7 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 		bt->shadow_rip = BT_NO_SHADOW;
 		return go_on(bt);
 	}
-	*ex = step(bt, bt_site_touches_fpu(bt->cache, site));
+	*ex = step(bt, bt_site_touches_fpu(bt->cache, site), WHY_MEMORY);
 	return 0;
 }
 
@@ -528,17 +529,15 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 		if (!x86_canonical(&bt->v->s, bt->v->s.rip)) {
 			bt_fpu_park(bt);
 			bt_undo_branch(bt);
-			*ex = step(bt, false);
+			*ex = step(bt, false, WHY_FETCH);
 			return 0;
 		}
 		return !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
 	case SITE_SYSTEM:
 		return do_system(bt, site, ex);
 	case SITE_INTERP:
-		*ex = step(bt, false);
-		return 0;
 	case SITE_INTERP_FPU:
-		*ex = step(bt, true);
+		*ex = step(bt, site->kind == SITE_INTERP_FPU, site->sub ? WHY_SEGMENT : WHY_INSTRUCTION);
 		return 0;
 	default:
 		return 0;
@@ -573,7 +572,7 @@ static enum vcpu_exit run_blocks(struct bt *bt)
 	b = find_block(bt);
 	if (!b && atomic_load_explicit(&bt->in_code, memory_order_relaxed)) {
 		bt_leave(bt);
-		return fetch_faults(bt) ? EXIT_KICKED : step(bt, true);
+		return fetch_faults(bt) ? EXIT_KICKED : step(bt, true, WHY_FETCH);
 	}
 	if (!b)
 		return EXIT_KICKED;
@@ -604,7 +603,7 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 		if (atomic_load(&v->work) & WORK_EXIT)
 			break;
 		take_requests(bt);
-		ex = needs_reference(v) ? step(bt, true) : run_blocks(bt);
+		ex = needs_reference(v) ? step(bt, true, WHY_BOUNDARY) : run_blocks(bt);
 		if (v->turn) {
 			v->turn->steps = MAX(v->turn->steps, bt->turn_stepped);
 			break;

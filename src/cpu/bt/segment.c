@@ -27,6 +27,7 @@ static void emit_limit_check(struct translation *t, const struct bt_insn *in, co
 	struct bt_stub *s = bt_add_stub(t, NULL, in->fpu ? SITE_INTERP_FPU : SITE_INTERP, in->rip);
 	struct assembler *a = &t->a;
 
+	s->site.sub = true;
 	if (!in->flags_live) {
 		lea_disp(a, T1, T0, (int32_t)size - 1);
 		cmp_reg_slot(a, T1, limit);
@@ -113,6 +114,7 @@ void bt_emit_offset_check(struct translation *t, const struct bt_insn *in, uint3
 	struct bt_stub *s = bt_add_stub(t, NULL, SITE_INTERP, in->rip);
 	struct assembler *a = &t->a;
 
+	s->site.sub = true;
 	store_slot(a, &t->bt->rcx, R_CX);
 	mov_imm(a, R_CX, ~(uint64_t)last);
 	lea_full(a, 1, R_CX, R_CX, T0, 0, 0);

@@ -12,6 +12,11 @@ static const char *const kind_name[SITE_KINDS] = {
 	[SITE_SYSTEM] = "system", [SITE_INTERP] = "interp", [SITE_INTERP_FPU] = "interp_fpu",
 };
 
+static const char *const why_name[BT_WHYS] = {
+	[WHY_BOUNDARY] = "boundary", [WHY_FETCH] = "fetch", [WHY_INSTRUCTION] = "instruction", [WHY_REFUSED] = "refused",
+	[WHY_MEMORY] = "memory", [WHY_CROSSING] = "crossing", [WHY_SEGMENT] = "segment",
+};
+
 _Static_assert(BT_OP_COUNT <= ARRAY_SIZE(((struct bt *)0)->system_ops), "a counter for each operation");
 
 const char *bt_system_name(enum bt_system_op op)
@@ -71,6 +76,8 @@ void bt_print_stats(struct vcpu *v, struct strbuf *out)
 	line(v, out, "nested", "hits", v->nested->stats.hits);
 	line(v, out, "nested", "misses", v->nested->stats.misses);
 	line(v, out, "nested", "flushes", v->nested->stats.flushes);
+	for (unsigned n = 0; n < BT_WHYS; n++)
+		line(v, out, "bt_why", why_name[n], bt->why[n]);
 	line(v, out, "bt_fallback", "events", bt->fallbacks[0]);
 	for (unsigned m = 1; m < ARRAY_SIZE(bt->fallbacks); m++)
 		line(v, out, "bt_fallback", ZydisMnemonicGetString((ZydisMnemonic)m), bt->fallbacks[m]);

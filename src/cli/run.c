@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/perfmap.h"
 #include "cli/stopper.h"
+#include "cpu/engines.h"
 #include "vm/vm.h"
 
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
@@ -191,6 +192,15 @@ static int add_debug_exit(struct vm_config *c, struct err *e)
 	return d ? device_prop_set(d, "iobase", DEBUG_EXIT_PORT_TEXT, e) : -E2BIG;
 }
 
+/* The reference, if it was not asked for: that is worth a line. */
+static void say_slow_engine(const struct engine_ops *engine)
+{
+	const char *why;
+
+	if (engine == engine_choose(&why) && engine == &interp_engine)
+		log_msg(LOG_WARN, "the translator cannot run here: %s; the reference engine is slow", why);
+}
+
 static int start(struct run *r, struct err *e)
 {
 	struct vm_config *c = &r->cfg;
@@ -203,6 +213,7 @@ static int start(struct run *r, struct err *e)
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
 	c->lockstep = r->o.lockstep;
+	say_slow_engine(c->engine);
 	rc = r->o.perf_map ? perfmap_open(&c->code_listener, e) : 0;
 	if (rc)
 		return rc;

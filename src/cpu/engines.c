@@ -6,7 +6,6 @@
 #include "cpu/bt/bt.h"
 #include "cpu/engines.h"
 
-/* The first is what "auto" takes. */
 static const struct engine_ops *const engines[] = {
 	&interp_engine,
 	&bt_engine,
@@ -19,9 +18,11 @@ const struct engine_ops *engine_at(unsigned i)
 
 const struct engine_ops *engine_choose(const char **why)
 {
+	const char *missing = bt_unusable();
+
 	if (why)
-		*why = "it runs everything and needs nothing of the host; others are to be asked for";
-	return engines[0];
+		*why = missing ? missing : "the fastest one here";
+	return missing ? &interp_engine : &bt_engine;
 }
 
 int engine_find(const struct engine_ops **out, const char *name, struct err *e)

@@ -7,13 +7,13 @@
 #include "base/strbuf.h"
 #include "cpu/engine.h"
 
-/* The i-th engine; NULL behind the last. The first is what "auto" takes. */
+/* The i-th engine; NULL behind the last. */
 const struct engine_ops *engine_at(unsigned i);
 
 /* Find by name; "auto" is engine_choose(). -EINVAL with a message that lists the names. */
 int engine_find(const struct engine_ops **out, const char *name, struct err *e);
 
-/* The engine for this host, and in one clause why; why may be NULL. */
+/* The engine for this host: the translator, or the reference; and in one clause why. why may be NULL. */
 const struct engine_ops *engine_choose(const char **why);
 
 /* Names and summaries, a line each, for --engine help. */

@@ -48,18 +48,12 @@ static unsigned component_offset(unsigned n)
 
 int bt_fpu_init(struct bt *bt, struct err *e)
 {
+	const char *why = bt_unusable();
 	unsigned a, b, c, d;
 
-	__cpuid(1, a, b, c, d);
-	if (!(c & bit_OSXSAVE))
-		return err_set(e, ENOTSUP, "translator: this host has no XSAVE; use --engine interp");
-	__cpuid_count(7, 0, a, b, c, d);
-	if (!(b & bit_BMI2))
-		return err_set(e, ENOTSUP, "translator: this host has no BMI2; use --engine interp");
+	if (why)
+		return err_set(e, ENOTSUP, "translator: %s; use --engine interp", why);
 	bt->xsave_mask = host_xcr0() & (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512);
-	__cpuid_count(0xd, 0, a, b, c, d);
-	if (b > sizeof(bt->fpu))
-		return err_set(e, ENOTSUP, "translator: this host's XSAVE area is too large; use --engine interp");
 	__cpuid_count(0xd, 1, a, b, c, d);
 	bt->use_xsaveopt = a & 1;
 	for (unsigned n = 2; n < ARRAY_SIZE(bt->xs_offset); n++)

@@ -90,6 +90,7 @@ void bt_turn_end(struct bt *bt, const struct bt_site *last)
 	case SITE_TLB:
 	case SITE_GROUP:
 		turn->steps = instructions_before(turn, last->rip);
+		turn->flags_dead = true; /* by the check that failed */
 		break;
 	default:
 		turn->steps = instructions_before(turn, last->rip) + 1;

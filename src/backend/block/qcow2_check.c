@@ -25,6 +25,7 @@ struct check {
 	uint64_t end;       /* behind the last cluster that is used */
 	uint8_t *seen;      /* bit: L2 table was met under this L1 table */
 	bool fix;           /* tables may be changed */
+	bool moved;         /* the refcount table is somewhere else now */
 	bool active;        /* the L1 table is that of the disk, not of a snapshot */
 	uint64_t last_host;
 };
@@ -219,12 +220,46 @@ static int walk_bitmaps(struct check *c)
 	return 0;
 }
 
+/* The refcount table's clusters are something else's too, or not in the file: an empty one behind the end takes its place. */
+static void move_reftable(struct check *c)
+{
+	struct q2 *q = c->q;
+
+	c->out->corruptions++;
+	say(c, "the refcount table at %#" PRIx64 " is in the way of something else", q->h.reftable_offset);
+	if (!c->fix)
+		return;
+	q->h.reftable_offset = q->repair_at << q->cluster_bits;
+	q->repair_at += q->h.reftable_clusters;
+	memset(q->reftable, 0, q->reftable_entries * 8);
+	q->rt_lo = 0;
+	q->rt_hi = q->reftable_entries;
+	c->moved = true;
+	c->out->corruptions_fixed++;
+}
+
+static bool reftable_fits(const struct check *c)
+{
+	const struct q2 *q = c->q;
+	const uint64_t first = q->h.reftable_offset >> q->cluster_bits;
+
+	if (first + q->h.reftable_clusters > c->n)
+		return false;
+	for (uint64_t i = 0; i < q->h.reftable_clusters; i++)
+		if (c->want[first + i])
+			return false;
+	return true;
+}
+
 /* The refcount table and its blocks. Blocks that can't be are dropped: their counts are made anew. */
 static void walk_refcounts(struct check *c)
 {
 	struct q2 *q = c->q;
 
-	refer_or_say(c, q->h.reftable_offset, (uint64_t)q->h.reftable_clusters << q->cluster_bits, "the refcount table");
+	if (reftable_fits(c))
+		refer(c, q->h.reftable_offset, (uint64_t)q->h.reftable_clusters << q->cluster_bits);
+	else
+		move_reftable(c);
 	for (uint64_t i = 0; i < q->reftable_entries; i++) {
 		const uint64_t offset = q->reftable[i], cluster = offset >> q->cluster_bits;
 
@@ -285,10 +320,13 @@ static int settle(struct check *c, unsigned fix)
 		    c->want[i]);
 		if (!(fix & (leak ? QCOW2_FIX_LEAKS : QCOW2_FIX_ERRORS)))
 			continue;
-		rc = q2_refcount_set(q, i, c->want[i]);
-		if (!rc)
+		rc = q2_refcount_set(q, i, MIN(c->want[i], q2_max_refcount(q)));
+		/* What narrow counts can't express stays damage. */
+		if (!rc && c->want[i] <= q2_max_refcount(q))
 			*(leak ? &c->out->leaks_fixed : &c->out->corruptions_fixed) += 1;
 	}
+	for (uint64_t i = 0; i < q->h.reftable_clusters && c->moved && !rc; i++)
+		rc = q2_refcount_set(q, (q->h.reftable_offset >> q->cluster_bits) + i, 1);
 	return rc;
 }
 
@@ -364,6 +402,11 @@ static int repair_end(struct check *c)
 	q->lazy = false;
 	q->free_hint = 0;
 	rc = q2_flush_all(q);
+	if (!rc && c->moved) {
+		rc = q2_write_header(q);
+		if (!rc)
+			rc = bfile_sync(q->file);
+	}
 	q->lazy = lazy;
 	if (!rc && c->out->corruptions == c->out->corruptions_fixed)
 		rc = q2_set_incompat(q, 0, Q2_INCOMPAT_DIRTY | Q2_INCOMPAT_CORRUPT);

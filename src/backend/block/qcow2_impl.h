@@ -190,6 +190,7 @@ void q2_quiesce(struct q2 *q);    /* wait for discards under way */
 /* qcow2_refcount.c */
 uint64_t q2_refcount_in(const uint8_t *block, uint32_t order, uint64_t i);
 void q2_refcount_put(uint8_t *block, uint32_t order, uint64_t i, uint64_t v);
+uint64_t q2_max_refcount(const struct q2 *q);
 int q2_refcount_get(struct q2 *q, uint64_t cluster, uint64_t *v);
 int q2_refcount_set(struct q2 *q, uint64_t cluster, uint64_t v);
 int q2_refcount_add(struct q2 *q, uint64_t offset, uint64_t n_clusters, int delta);

@@ -65,7 +65,7 @@ void q2_refcount_put(uint8_t *block, uint32_t order, uint64_t i, uint64_t v)
 	}
 }
 
-static uint64_t max_refcount(const struct q2 *q)
+uint64_t q2_max_refcount(const struct q2 *q)
 {
 	return q->h.refcount_order == 6 ? UINT64_MAX : (1ull << (1u << q->h.refcount_order)) - 1;
 }
@@ -243,7 +243,7 @@ int q2_refcount_add(struct q2 *q, uint64_t offset, uint64_t n, int delta)
 			return rc;
 		if (delta < 0 && !v)
 			return q2_corrupt(q, "cluster %#llx is in use but counted as free", (unsigned long long)c);
-		if (delta > 0 && v == max_refcount(q))
+		if (delta > 0 && v == q2_max_refcount(q))
 			return -E2BIG;
 		rc = q2_refcount_set(q, c, v + (uint64_t)(int64_t)delta);
 		if (rc)

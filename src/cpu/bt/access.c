@@ -90,7 +90,7 @@ void bt_emit_address(struct translation *t, const struct bt_insn *in)
 	} else if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP) {
 		uint64_t la = bt_next_rip(in) + (uint64_t)(int64_t)disp;
 
-		mov_imm(&t->a, T0, wide ? la : (uint32_t)la);
+		mov_rip_relative(&t->a, T0, la, wide);
 	} else if (m->base != ZYDIS_REGISTER_NONE && m->index != ZYDIS_REGISTER_NONE) {
 		base = address_register(t, m->base);
 		index = address_register(t, m->index);

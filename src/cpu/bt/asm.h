@@ -3,16 +3,37 @@
 #ifndef DOPPEL_CPU_BT_ASM_H
 #define DOPPEL_CPU_BT_ASM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include "x86/bits.h"
+
+/* What must change in code that is copied to another place, for guest code at another linear address (clone.c). */
+enum asm_moves {
+	MOVES_NEAR,    /* a 32-bit displacement from RIP to what stays in place */
+	MOVES_HOST,    /* a 32-bit address in the code itself */
+	MOVES_LA,      /* a 64-bit linear address in or relative to the guest code */
+	MOVES_NEG_LA,  /* its negative */
+	MOVES_JC,      /* MOVES_NEAR, to a jump cache's place for the linear address that the instruction before has loaded */
+	MOVES_SITE,    /* a struct bt_site */
+};
+
+struct asm_move {
+	uint16_t at; /* offset from where the code begins */
+	uint8_t what;
+};
+
+#define ASM_MAX_MOVES 2048 /* of one block; with more it cannot be copied */
 
 /* Where code is written (rw) and where it will run (pc, below 2 GiB); the caller has made sure of room. */
 struct assembler {
 	uint8_t *rw;
 	uint32_t pc;
 	const void *slots; /* the struct bt whose members are named as slots and tables; the code finds its own at GS */
+	struct asm_move *move; /* NULL: nobody wants to know; else room for ASM_MAX_MOVES */
+	unsigned n_moves;      /* more than that: too many */
+	uint32_t start;        /* pc at the beginning */
 };
 
 #define ASM_GS 0x65 /* segment override prefix */
@@ -44,6 +65,19 @@ static inline void put_bytes(struct assembler *a, const uint8_t *p, unsigned n)
 	a->pc += n;
 }
 
+/* What stands at pc (or will, `ahead` bytes further) has to change with the code's place. */
+static inline void note_move(struct assembler *a, enum asm_moves what, unsigned ahead)
+{
+	uint32_t at = a->pc + ahead - a->start;
+
+	if (!a->move)
+		return;
+	if (a->n_moves < ASM_MAX_MOVES && at <= UINT16_MAX)
+		a->move[a->n_moves++] = (struct asm_move){ (uint16_t)at, (uint8_t)what };
+	else
+		a->n_moves = ASM_MAX_MOVES + 1;
+}
+
 /* REX for a register operand `reg` (R), index (X) and base or rm (B). */
 static inline void rex(struct assembler *a, unsigned w, unsigned reg, unsigned index, unsigned base)
 {
@@ -65,7 +99,18 @@ static inline uint32_t slot_offset(const struct assembler *a, const void *slot)
 static inline void modrm_of_slot(struct assembler *a, unsigned reg, const void *slot, unsigned imm_len)
 {
 	put8(a, (reg & 7) << 3 | 5);
+	note_move(a, MOVES_NEAR, 0);
 	put32(a, slot_offset(a, slot) - (a->pc + 4 + imm_len));
+}
+
+/* jmp [slot], a jump cache's place for the linear address that mov_la() has just loaded */
+static inline void jmp_jc(struct assembler *a, const void *slot)
+{
+	put8(a, ASM_GS);
+	put8(a, 0xff);
+	put8(a, 4 << 3 | 5);
+	note_move(a, MOVES_JC, 0);
+	put32(a, slot_offset(a, slot) - (a->pc + 4));
 }
 
 static inline void op_slot(struct assembler *a, unsigned opcode, unsigned reg, const void *slot) /* 32-bit operand, or a jump */
@@ -118,6 +163,13 @@ static inline void store_slot_imm(struct assembler *a, unsigned w, const void *s
 	put32(a, imm);
 }
 
+/* The same with an address in the code. */
+static inline void store_slot_host(struct assembler *a, unsigned w, const void *slot, uint32_t addr)
+{
+	store_slot_imm(a, w, slot, addr);
+	note_move(a, MOVES_HOST, 0u - 4);
+}
+
 static inline void mov_rr(struct assembler *a, unsigned dst, unsigned src)
 {
 	rex(a, 1, src, 0, dst);
@@ -142,6 +194,30 @@ static inline void mov_imm(struct assembler *a, unsigned reg, uint64_t imm)
 		put8(a, 0xb8 | (reg & 7));
 		put64(a, imm);
 	}
+}
+
+/* mov reg, a linear address that lies as far from the guest code wherever that is mapped; or (what: MOVES_NEG_LA) its negative. */
+static inline void mov_la(struct assembler *a, unsigned reg, uint64_t la, enum asm_moves what)
+{
+	if (!a->move) {
+		mov_imm(a, reg, la);
+		return;
+	}
+	rex(a, 1, 0, 0, reg);
+	put8(a, 0xb8 | (reg & 7));
+	note_move(a, what, 0);
+	put64(a, la);
+}
+
+/* mov reg, an address relative to RIP; one of 32 bits (address-size prefix) keeps the code where it is. */
+static inline void mov_rip_relative(struct assembler *a, unsigned reg, uint64_t la, bool wide)
+{
+	if (wide) {
+		mov_la(a, reg, la, MOVES_LA);
+		return;
+	}
+	a->n_moves = ASM_MAX_MOVES + 1;
+	mov_imm(a, reg, (uint32_t)la);
 }
 
 /* ModRM.mod for a displacement, in its place; RBP and R13 have no form without one. */
@@ -264,7 +340,16 @@ static inline void mask_slot(struct assembler *a, unsigned reg, const void *slot
 	bits_slot(a, 3, reg, slot);
 }
 
+/* To what does not move with the block. */
 static inline void jmp_to(struct assembler *a, uint32_t target)
+{
+	put8(a, 0xe9);
+	note_move(a, MOVES_NEAR, 0);
+	put32(a, target - (a->pc + 4));
+}
+
+/* The same within the block. */
+static inline void jmp_back(struct assembler *a, uint32_t target)
 {
 	put8(a, 0xe9);
 	put32(a, target - (a->pc + 4));

@@ -14,7 +14,7 @@
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
 #define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 96u)
 
-static unsigned hash_of(uint64_t key)
+unsigned bt_hash_of(uint64_t key)
 {
 	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> (64 - BT_HASH_BITS));
 }
@@ -76,6 +76,7 @@ static void cache_free(struct bt_cache *c)
 	unmap(c->code_rx, c->code_size);
 	free(c->block);
 	free(c->map);
+	free(c->move);
 	free(c->translation);
 	lock_release(&c->lock);
 	free(c);
@@ -95,10 +96,12 @@ static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 	/* Few blocks are smaller than 256 bytes, few instructions than 32. */
 	c->max_blocks = size / 256;
 	c->max_map = size / 32;
+	c->max_moves = size / 32;
 	c->block = calloc(c->max_blocks, sizeof(*c->block));
 	c->map = calloc(c->max_map, sizeof(*c->map));
+	c->move = calloc(c->max_moves, sizeof(*c->move));
 	c->translation = calloc(1, sizeof(*c->translation));
-	if (!c->block || !c->map || !c->translation)
+	if (!c->block || !c->map || !c->move || !c->translation)
 		rc = err_set(e, ENOMEM, "translator: out of memory");
 	else
 		rc = map_code(c, size, e);
@@ -195,8 +198,9 @@ void bt_cache_flush(struct bt *bt)
 	for (unsigned h = 0; h < BT_HASH_SIZE; h++) {
 		atomic_store_explicit(&c->hash[h], NULL, memory_order_relaxed);
 		c->page[h] = NULL;
+		c->original[h] = NULL;
 	}
-	c->n_map = 0;
+	c->n_map = c->n_moves = 0;
 	atomic_store(&c->n_blocks, 0);
 	c->code_used = c->code_base_used;
 	atomic_fetch_add(&c->generation, 1);
@@ -223,7 +227,7 @@ struct bt_block *bt_block_new(struct bt_cache *c)
 
 static void list_in_page(struct bt_cache *c, struct bt_block *b)
 {
-	unsigned p = hash_of(b->gpa >> PAGE_SHIFT);
+	unsigned p = bt_hash_of(b->gpa >> PAGE_SHIFT);
 
 	b->page_next = c->page[p];
 	c->page[p] = b;
@@ -244,7 +248,7 @@ static void publish_second_page(struct bt_cache *c, struct bt_block *b)
 
 void bt_block_publish(struct bt_cache *c, struct bt_block *b)
 {
-	unsigned h = hash_of(b->la);
+	unsigned h = bt_hash_of(b->la);
 
 	atomic_store_explicit(&b->valid, true, memory_order_relaxed);
 	list_in_page(c, b);
@@ -261,10 +265,15 @@ static uint32_t page_version(const struct bt *bt, uint64_t gpa)
 	return atomic_load(&bt->v->ram->version[gpa >> PAGE_SHIFT]);
 }
 
+bool bt_block_current(const struct bt *bt, const struct bt_block *b)
+{
+	return atomic_load_explicit(&b->valid, memory_order_relaxed) && b->version == page_version(bt, b->gpa);
+}
+
 struct bt_block *bt_block_find(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
 {
 	uint32_t version = page_version(bt, gpa);
-	struct bt_block *b = atomic_load_explicit(&bt->cache->hash[hash_of(la)], memory_order_acquire);
+	struct bt_block *b = atomic_load_explicit(&bt->cache->hash[bt_hash_of(la)], memory_order_acquire);
 
 	for (; b; b = atomic_load_explicit(&b->hash_next, memory_order_acquire)) {
 		if (b->la != la || b->gpa != gpa || atomic_load_explicit(&b->version, memory_order_relaxed) != version || !bt_same_mode(b->mode, mode) ||
@@ -355,7 +364,7 @@ static void restore_entry(struct bt_cache *c, const struct bt_block *b)
 
 static void unhash(struct bt_cache *c, struct bt_block *b)
 {
-	struct bt_block *_Atomic *p = &c->hash[hash_of(b->la)], *at;
+	struct bt_block *_Atomic *p = &c->hash[bt_hash_of(b->la)], *at;
 
 	while ((at = atomic_load_explicit(p, memory_order_relaxed)) && at != b)
 		p = &at->hash_next;
@@ -418,7 +427,7 @@ void bt_drop_stale(struct bt *bt)
 		uint64_t slot = atomic_load(&bt->written[i % BT_WRITTEN_RING]);
 
 		if (slot >> 32 == i)
-			drop_stale_in(bt, hash_of((uint32_t)slot));
+			drop_stale_in(bt, bt_hash_of((uint32_t)slot));
 		else
 			all = true;
 	}
@@ -475,7 +484,7 @@ static bool is_unchanged(struct bt *bt, const struct bt_block *b, uint32_t *vers
 struct bt_block *bt_block_wake(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode)
 {
 	struct bt_cache *c = bt->cache;
-	struct bt_block *next, *b = atomic_load_explicit(&c->hash[hash_of(la)], memory_order_relaxed);
+	struct bt_block *next, *b = atomic_load_explicit(&c->hash[bt_hash_of(la)], memory_order_relaxed);
 	unsigned sleepers = 0;
 	uint32_t version;
 

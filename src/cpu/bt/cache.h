@@ -38,11 +38,14 @@ struct bt_block {
 	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
 	uint32_t end;       /* one past its host code */
 	uint32_t map;       /* index of its first entry in cache->map */
+	uint32_t start, moves; /* of an original (clone.h): its host code begins, and its notes in cache->move; lock */
+	uint16_t n_moves;
 	uint32_t chained;   /* the first of the sites (struct bt_site) whose jumps lead here; lock */
 	uint16_t insns;
 	_Atomic bool valid;
 	struct bt_block *_Atomic hash_next;
 	struct bt_block *page_next; /* lock */
+	struct bt_block *original_next; /* lock */
 };
 
 /* What lockstep has to know of the arithmetic flags behind an instruction of a block: masks as bt_pack_flags() makes them. */
@@ -103,6 +106,9 @@ struct bt_cache {
 	unsigned n_map;            /* lock */
 	struct bt_block *_Atomic hash[BT_HASH_SIZE];
 	struct bt_block *page[BT_HASH_SIZE]; /* lock */
+	struct asm_move *move;     /* pool of originals' notes; lock */
+	uint32_t n_moves, max_moves;
+	struct bt_block *original[BT_HASH_SIZE]; /* by gpa; lock */
 	ZydisDecoder decoder[BT_CODE_SIZES];
 	struct translation *translation; /* the passes' working memory; lock */
 };
@@ -128,6 +134,9 @@ void bt_note_contents(struct bt *bt, struct bt_block *b, uint64_t granules); /* 
 
 /* Under the lock: a sleeping block of this key, as good as new; or NULL. */
 struct bt_block *bt_block_wake(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
+
+unsigned bt_hash_of(uint64_t key);
+bool bt_block_current(const struct bt *bt, const struct bt_block *b); /* valid, and its page's version has not moved */
 
 /*
  * Inside, or under the lock. gpa2: the page behind, or BT_UNMAPPED_PAGE; only looked at if the block's one instruction

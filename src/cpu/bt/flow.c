@@ -26,7 +26,7 @@ void bt_emit_dispatch(struct translation *t, uint32_t start)
 	if (t->keep_flags)
 		bt_emit_park(t, T1);
 	count_dispatch(t);
-	store_slot_imm(&t->a, 0, &t->bt->branch, start);
+	store_slot_host(&t->a, 0, &t->bt->branch, start);
 	/* bt_jc_index() without flags */
 	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
 	lea_full(&t->a, 1, T1, T1, T0, 0, 0);
@@ -64,8 +64,8 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 	if (!t->parked)
 		bt_emit_park(t, T0);
 	count_dispatch(t);
-	mov_imm(&t->a, T0, target);
-	op_slot(&t->a, 0xff, 4, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]); /* jmp [slot] */
+	mov_la(&t->a, T0, target, MOVES_LA);
+	jmp_jc(&t->a, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]);
 }
 
 /* The taken way stands behind the jump over it; within the page the Jcc jumps straight to its chain. */
@@ -118,6 +118,13 @@ static void emit_move_rsp(struct translation *t, int32_t by)
 }
 
 /* mov qword [T0 + T1], imm: in one store, through T1 when it does not fit a sign-extended immediate. */
+static void emit_store_t1(struct translation *t)
+{
+	put8(&t->a, 0x4d); /* mov [T0], T1 */
+	put8(&t->a, 0x89);
+	put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+}
+
 static void emit_store_constant(struct translation *t, uint64_t val)
 {
 	if (val == (uint64_t)(int64_t)(int32_t)val) {
@@ -130,9 +137,18 @@ static void emit_store_constant(struct translation *t, uint64_t val)
 	}
 	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
 	mov_imm(&t->a, T1, val);
-	put8(&t->a, 0x4d); /* mov [T0], T1 */
-	put8(&t->a, 0x89);
-	put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+	emit_store_t1(t);
+}
+
+static void emit_store_return(struct translation *t, const struct bt_insn *in)
+{
+	if (!t->a.move) {
+		emit_store_constant(t, bt_next_rip(in));
+		return;
+	}
+	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
+	mov_la(&t->a, T1, bt_next_rip(in), MOVES_LA);
+	emit_store_t1(t);
 }
 
 /* mov [T0 + T1], the value in a slot */
@@ -140,9 +156,7 @@ static void emit_store_from(struct translation *t, const void *slot)
 {
 	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
 	load_slot(&t->a, T1, slot);
-	put8(&t->a, 0x4d);
-	put8(&t->a, 0x89);
-	put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+	emit_store_t1(t);
 }
 
 static void *stolen_home(struct translation *t, unsigned reg)
@@ -207,7 +221,7 @@ void bt_emit_leave(struct translation *t, const struct bt_insn *in)
 void bt_emit_call(struct translation *t, const struct bt_insn *in)
 {
 	emit_stack_check(t, in, -8, true, t->a.pc);
-	emit_store_constant(t, bt_next_rip(in));
+	emit_store_return(t, in);
 	emit_move_rsp(t, -8);
 	bt_emit_goto(t, bt_branch_target(in));
 }
@@ -231,7 +245,7 @@ void bt_emit_indirect(struct translation *t, const struct bt_insn *in)
 	if (in->cls == BT_CALL_IND) {
 		store_slot(&t->a, &t->bt->tmp, T0);
 		emit_stack_check(t, in, -8, true, retry);
-		emit_store_constant(t, bt_next_rip(in));
+		emit_store_return(t, in);
 		emit_move_rsp(t, -8);
 		load_slot(&t->a, T0, &t->bt->tmp);
 	}

@@ -22,7 +22,7 @@ static void emit_lowest(struct translation *t, const struct bt_plan *p, const st
 	unsigned base = g->base;
 
 	if (base == BT_PLAN_RIP) {
-		mov_imm(&t->a, T0, t->b->la + (uint64_t)(int64_t)disp);
+		mov_la(&t->a, T0, t->b->la + (uint64_t)(int64_t)disp, MOVES_LA);
 		return;
 	}
 	if (is_stolen(base)) {
@@ -75,6 +75,19 @@ static void emit_push_constant(struct translation *t, uint64_t val)
 	}
 	mov_imm(&t->a, T0, val);
 	op_t1(&t->a, 0x89, T0, R_SP, -8);
+}
+
+static void emit_push_return(struct translation *t, const struct bt_insn *in)
+{
+	uint64_t la = bt_next_rip(in);
+
+	if (t->a.move) {
+		mov_la(&t->a, T0, la, MOVES_LA);
+		op_t1(&t->a, 0x89, T0, R_SP, -8);
+	} else {
+		emit_push_constant(t, la);
+	}
+	lea_disp(&t->a, R_SP, R_SP, -8);
 }
 
 static void emit_push(struct translation *t, const struct bt_insn *in)
@@ -142,8 +155,7 @@ void bt_emit_member(struct translation *t, const struct bt_plan *p, unsigned n)
 		emit_pop(t, in);
 		break;
 	case BT_CALL:
-		emit_push_constant(t, bt_next_rip(in));
-		lea_disp(&t->a, R_SP, R_SP, -8);
+		emit_push_return(t, in);
 		bt_emit_goto(t, bt_branch_target(in));
 		break;
 	case BT_RET:

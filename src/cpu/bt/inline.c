@@ -79,7 +79,7 @@ static void emit_sti(struct translation *t, const struct bt_insn *in)
 	load_disp(a, T0, T1, STATE(rflags));
 	lea_disp(a, T0, T0, FL_IF);
 	store_disp(a, T1, STATE(rflags), T0);
-	mov_imm(a, T0, bt_guest_rip(t, bt_next_rip(in)));
+	mov_la(a, T0, bt_guest_rip(t, bt_next_rip(in)), MOVES_LA);
 	store_slot(a, &t->bt->shadow_rip, T0);
 	s->site.retry = a->pc;
 }

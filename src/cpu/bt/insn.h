@@ -91,6 +91,7 @@ struct translation {
 	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
 	uint64_t granules; /* of its page, that the translation depends on */
+	struct asm_move move[ASM_MAX_MOVES];
 };
 
 /* classify.c: fill in everything of in but flags_live; in->i and in->op are decoded. */

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
+#include "cpu/bt/clone.h"
 #include "cpu/bt/cross.h"
 #include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
@@ -192,6 +193,17 @@ static uint64_t page_behind(struct bt *bt, uint64_t la, bool *global)
 	return gpa;
 }
 
+static struct bt_block *translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)
+{
+	uint64_t start = host_tsc();
+	struct bt_block *b = bt_translate(bt, la, gpa, gpa2, mode);
+
+	bt->translation_ticks += host_tsc() - start;
+	bt->v->stats.bt_translations++;
+	bt->v->stats.bt_translated_insns += b->insns;
+	return b;
+}
+
 static void tell(struct bt *bt, const struct bt_block *b)
 {
 	const struct code_listener *l = &bt->v->group->code_listener;
@@ -208,7 +220,6 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 {
 	struct bt_cache *c = bt->cache;
 	struct bt_block *b;
-	uint64_t start;
 	bool inside;
 
 	bt_leave(bt);
@@ -220,11 +231,11 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 	if (!b) {
 		if (!bt_cache_has_room(c))
 			bt_cache_flush(bt);
-		start = host_tsc();
-		b = bt_translate(bt, la, gpa, gpa2, mode);
-		bt->translation_ticks += host_tsc() - start;
-		bt->v->stats.bt_translations++;
-		bt->v->stats.bt_translated_insns += b->insns;
+		b = bt_clone(bt, la, gpa, mode);
+		if (b)
+			bt->v->stats.bt_copies++;
+		else
+			b = translate(bt, la, gpa, gpa2, mode);
 		tell(bt, b);
 	}
 	inside = bt_join(bt);

@@ -12,6 +12,7 @@
  */
 #include <stdlib.h>
 
+#include "cpu/bt/clone.h"
 #include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 
@@ -87,15 +88,16 @@ static void emit_indirect_entry(struct translation *t)
 	static const uint8_t cmp_r10_imm[] = { 0x49, 0x81, 0xfa }, cmp_r10_r11[] = { 0x4d, 0x39, 0xda };
 	struct assembler *a = &t->a;
 
-	if (t->b->la == (uint64_t)(int64_t)(int32_t)t->b->la) {
+	if (!a->move && t->b->la == (uint64_t)(int64_t)(int32_t)t->b->la) {
 		put_bytes(a, cmp_r10_imm, sizeof(cmp_r10_imm));
 		put32(a, (uint32_t)t->b->la);
 	} else {
-		mov_imm(a, T1, t->b->la);
+		mov_la(a, T1, t->b->la, MOVES_LA);
 		put_bytes(a, cmp_r10_r11, sizeof(cmp_r10_r11));
 	}
 	put8(a, 0x0f); /* jne */
 	put8(a, 0x85);
+	note_move(a, MOVES_NEAR, 0);
 	put32(a, t->bt->cache->miss_stub - (a->pc + 4));
 }
 
@@ -122,7 +124,7 @@ static void emit_flags_entry(struct translation *t)
 		return;
 	t->b->flags_entry = t->a.pc;
 	bt_emit_park(t, T0);
-	jmp_to(&t->a, t->b->entry);
+	jmp_back(&t->a, t->b->entry);
 }
 
 /* The indirect entry falls into the other one, which is aligned: its length is found by emitting it twice. */
@@ -152,9 +154,7 @@ static void emit_lea_constant(struct translation *t, const struct bt_insn *in)
 	unsigned reg = bt_gpr_number(in->op[0].reg.value);
 	uint64_t la = bt_next_rip(in) + (uint64_t)in->mem->mem.disp.value;
 
-	if (in->i.address_width == 32)
-		la = (uint32_t)la;
-	mov_imm(&t->a, reg, la);
+	mov_rip_relative(&t->a, reg, la, in->i.address_width != 32);
 	if (reg == T0)
 		store_slot(&t->a, &t->bt->r10, T0);
 	else if (reg == T1)
@@ -255,10 +255,11 @@ static uint32_t emit_stub(struct bt *bt, struct assembler *a, const struct bt_si
 		bt_emit_fetch_in_stub(bt, a);
 	/* the store is 12 bytes, the jump 5 */
 	at = (uint32_t)ALIGN_UP(a->pc + 17, 8);
-	store_slot_imm(a, 1, &bt->exit_site, at);
+	store_slot_host(a, 1, &bt->exit_site, at);
 	jmp_to(a, bt->cache->exit_stub);
 	while (a->pc < at)
 		put8(a, 0xcc);
+	note_move(a, MOVES_SITE, 0);
 	put_bytes(a, (const uint8_t *)site, sizeof(*site));
 	return start;
 }
@@ -361,7 +362,9 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	find_liveness(t, bt->v->ram->base + page);
 	plan(t);
 	start = (uint32_t)(uintptr_t)c->code_rx + c->code_used;
-	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt };
+	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt, .start = start };
+	if (bt_moves(la, &mode))
+		t->a.move = t->move;
 	emit_entries(t);
 	emit_insns(t);
 	emit_flags_entry(t);
@@ -370,5 +373,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	c->code_used = (uint32_t)ALIGN_UP(t->a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 	bt_note_contents(bt, t->b, t->granules);
 	bt_block_publish(c, t->b);
+	if (t->a.move)
+		bt_keep_moves(c, t->b, start, t->move, t->a.n_moves);
 	return t->b;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include "base/fields.h"
 #include "base/list.h"
+#include "base/strbuf.h"
 
 struct device;
 
@@ -17,6 +18,7 @@ struct device_ops {
 	void (*free)(struct device *d);
 	const struct state_field *state;              /* declarative, versioned */
 	unsigned state_version;
+	void (*print_stats)(const struct device *d, struct strbuf *out); /* a counter a line; the machine stands; may be NULL */
 };
 
 /* First member of every chip, so that a chip's pointer is its device's pointer. */

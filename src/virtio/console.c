@@ -392,6 +392,7 @@ static const struct device_ops console_dev_ops = {
 	.post_load = virtio_dev_post_load,
 	.quiesce = virtio_dev_quiesce,
 	.free = virtio_dev_free,
+	.print_stats = virtio_dev_print_stats,
 	.state = console_state,
 	.state_version = 1,
 };

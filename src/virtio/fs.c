@@ -77,6 +77,7 @@ static const struct device_ops fs_dev_ops = {
 	.post_load = virtio_dev_post_load,
 	.quiesce = virtio_dev_quiesce,
 	.free = virtio_dev_free,
+	.print_stats = virtio_dev_print_stats,
 	.state = fs_state,
 	.state_version = 1,
 };

@@ -12,6 +12,7 @@
  * back; drivers wait for that (4.1.4.3.1).
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -351,4 +352,17 @@ void virtio_dev_free(struct device *d)
 	lock_release(&vd->lock);
 	free(vd->vq);
 	free(vd);
+}
+
+void virtio_dev_print_stats(const struct device *d, struct strbuf *out)
+{
+	const struct virtio_device *vd = (const struct virtio_device *)d;
+
+	for (unsigned i = 0; i < vd->n_queues; i++) {
+		const struct virtqueue *vq = &vd->vq[i];
+
+		if (vq->chains)
+			strbuf_addf(out, "%s.%u  %" PRIu64 " kicks, %" PRIu64 " chains of buffers, %" PRIu64 " interrupts\n",
+				    d->ops->name, i, vq->kicks, vq->chains, vq->interrupts);
+	}
 }

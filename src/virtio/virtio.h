@@ -121,6 +121,7 @@ void virtio_dev_reset(struct device *d);
 int virtio_dev_post_load(struct device *d);
 void virtio_dev_quiesce(struct device *d, bool on);
 void virtio_dev_free(struct device *d);
+void virtio_dev_print_stats(const struct device *d, struct strbuf *out);
 
 /* -- For transports: with vd->lock held ------------------------------------------------------------ */
 

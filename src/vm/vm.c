@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "boot/acpi.h"
+#include "bus/device.h"
 #include "cpu/lockstep.h"
 #include "vm/vm.h"
 
@@ -231,6 +232,8 @@ void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out)
 
 void vm_print_stats(const struct vm *vm, struct strbuf *out)
 {
+	struct device *d;
+
 	if (vm->pc->group.v[0]->lockstep)
 		lockstep_print_stats(vm->pc->group.v[0]->lockstep, out);
 	for (unsigned i = 0; i < vm->pc->group.n; i++) {
@@ -242,4 +245,7 @@ void vm_print_stats(const struct vm *vm, struct strbuf *out)
 		if (vm->pc->group.v[i]->engine->print_stats)
 			vm->pc->group.v[i]->engine->print_stats(vm->pc->group.v[i], out);
 	}
+	list_for_each(d, &vm->pc->devices, node)
+		if (d->ops->print_stats)
+			d->ops->print_stats(d, out);
 }

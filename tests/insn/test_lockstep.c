@@ -88,6 +88,8 @@ static void test_wrong_register(void **state)
 	assert_says(t, "RAM 0x1000a0");
 	assert_says(t, "add eax, 0x11");
 	assert_says(t, "guest code of the block");
+	assert_says(t, "emitted code");
+	assert_says(t, "add eax, 0x12"); /* what is run in its place */
 	/* It stays so. */
 	assert_int_equal(tiny_run(t), TINY_INTERNAL);
 	tiny_free(t);

@@ -337,6 +337,10 @@ void bt_catch_signals(void);         /* (again, if somebody else has taken them:
 /* stats.c: what struct bt counts, beside cpu/stats.h. */
 void bt_print_stats(struct vcpu *v, struct strbuf *out);
 
+/* dump.c: as engine_ops.dump_block() */
+struct strbuf;
+void bt_dump_block(struct vcpu *v, uint64_t rip, struct strbuf *out);
+
 /* usable.c: NULL, or in a clause why this host cannot run the translator. */
 const char *bt_unusable(void);
 

@@ -720,6 +720,7 @@ const struct engine_ops bt_engine = {
 	.sync_out = bt_sync_out,
 	.sync_in = bt_sync_in,
 	.code_changed = bt_code_changed,
+	.dump_block = bt_dump_block,
 	.destroy = bt_destroy,
 	.print_stats = bt_print_stats,
 };

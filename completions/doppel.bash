@@ -5,7 +5,7 @@ _doppel()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch doctor help version"
 	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
---share --balloon --device --no-reboot --lockstep --debug-exit --stats --perf-map --quiet --verbose --help"
+--share --balloon --device --no-reboot --lockstep --debug-exit --stats --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -71,6 +71,10 @@ _doppel()
 	--serial) mapfile -t COMPREPLY < <(compgen -W "stdio pty file: unix: null" -- "$cur") ;;
 	--memory) mapfile -t COMPREPLY < <(compgen -W "512M 1G 2G 4G" -- "$cur") ;;
 	--cpus) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;
+	--trace)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "bt" -- "$cur")
+		;;
 	--append) ;;
 	*) mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur") ;;
 	esac

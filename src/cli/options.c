@@ -143,6 +143,11 @@ static int set_device(void *opts, const char *arg, struct err *e)
 	return answer(&sb);
 }
 
+static int set_trace(void *opts, const char *arg, struct err *e)
+{
+	return trace_parse(&((struct run_options *)opts)->trace, arg, e);
+}
+
 #define FLAG_SETTER(field)                                                       \
 	static int set_##field(void *opts, const char *arg, struct err *e)       \
 	{                                                                        \
@@ -176,6 +181,7 @@ const struct cli_option run_option_table[] = {
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },
 	{ "perf-map", NULL, "tell perf(1) about translated code: /tmp/perf-PID.map", set_perf_map },
+	{ "trace", "bt[,...]", "show blocks as translated; file=, from=, to= follow", set_trace },
 	{ "quiet", NULL, "print errors only", set_quiet },
 	{ "verbose", NULL, "say more about what is done", set_verbose },
 	{ 0 },

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include "cli/command.h"
 #include "cli/devices.h"
+#include "cli/trace.h"
 #include "vm/config.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
@@ -23,6 +24,7 @@ struct run_options {
 	const char *serial[PC_SERIAL_PORTS];
 	unsigned n_serial;                /* 0: COM1 is stdio */
 	struct device_options devices;
+	struct trace_option trace;
 	bool lockstep, debug_exit, no_reboot, stats, perf_map, quiet, verbose;
 };
 

@@ -61,6 +61,8 @@ static int check_options(struct run *r, struct err *e)
 	if (r->command && r->o.debug_exit)
 		return err_set(e, EINVAL, "command '%s': its status comes by the debug exit port; leave out --debug-exit",
 			       r->command[0]);
+	if (r->o.trace.on && !r->o.engine->dump_block)
+		return err_set(e, EINVAL, "--trace bt: the engine '%s' translates nothing; use --engine bt", r->o.engine->name);
 	r->request.stdin_tty = isatty(STDIN_FILENO);
 	/* "doppel run < script": nobody is there for an interactive shell. */
 	if (!r->command && !r->own_guest && !r->request.stdin_tty && uses_stdio(r))
@@ -215,6 +217,8 @@ static int start(struct run *r, struct err *e)
 	c->lockstep = r->o.lockstep;
 	say_slow_engine(c->engine);
 	rc = r->o.perf_map ? perfmap_open(&c->code_listener, e) : 0;
+	if (!rc && r->o.trace.on)
+		rc = trace_open(&r->o.trace, &c->block_tracer, e);
 	if (rc)
 		return rc;
 	if (r->o.debug_exit || r->command) {

@@ -88,6 +88,16 @@ struct code_listener {
 	void *opaque;
 };
 
+/*
+ * Who is given each block that the translator makes of guest code in [from, to] (linear addresses), as text: a call for
+ * each, with the engine's locks held.
+ */
+struct block_tracer {
+	void (*text)(void *opaque, const char *text, size_t len);
+	void *opaque;
+	uint64_t from, to;
+};
+
 /* What all vCPUs of a machine have in common, and whom they tell about their end. */
 struct vcpu_group {
 	struct vcpu **v;
@@ -98,6 +108,7 @@ struct vcpu_group {
 	const struct cpuid_policy *cpuid;
 	struct pvclock_base pvclock; /* zeroed at start */
 	struct code_listener code_listener; /* made NULL: nobody */
+	struct block_tracer block_tracer; /* text NULL: nobody */
 	bool count_jumps;      /* translated code counts them for the statistics, which costs a little */
 	uint32_t code_size;    /* bytes for translated code; 0: TUNE_BT_CODE_SIZE */
 	void *engine_shared;   /* the engine's own: what its contexts of these vCPUs have in common */

@@ -60,6 +60,7 @@ static int make_vcpus(struct pc *pc, struct err *e)
 	g->clock = pc->clock;
 	g->cpuid = &pc->policy;
 	g->code_listener = pc->cfg.code_listener;
+	g->block_tracer = pc->cfg.block_tracer;
 	g->count_jumps = pc->cfg.count_jumps;
 	g->on_exit = on_vcpu_exit;
 	g->opaque = pc;

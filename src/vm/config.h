@@ -29,6 +29,7 @@ struct vm_config {
 	struct device_config device[VM_MAX_DEVICES]; /* to be plugged in, in this order */
 	unsigned n_devices;
 	struct code_listener code_listener; /* for profilers; made NULL: none */
+	struct block_tracer block_tracer; /* for --trace bt; text NULL: none */
 	bool count_jumps;             /* for the statistics of the translator */
 };
 

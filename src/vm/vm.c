@@ -92,6 +92,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 		.engine = cfg->engine,
 		.lockstep = cfg->lockstep,
 		.code_listener = cfg->code_listener,
+		.block_tracer = cfg->block_tracer,
 		.on_event = on_event,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));

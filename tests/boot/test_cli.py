@@ -57,6 +57,15 @@ USAGE_ERRORS = [
     (["run", "--serial", "stdio", "--serial", "stdio"], "stdio"),
     (["run", "--serial", "null", "--serial", "null", "--serial", "null"], "2 serial ports"),
     (["run", "--kernel", "/dev/null", "--", "true"], "true", "--kernel"),
+    (["run", "--trace", "interp"], "interp", "bt"),
+    (["run", "--trace", "bt,"], "trace", "file="),
+    (["run", "--trace", "bt,file="], "file="),
+    (["run", "--trace", "bt,colour=red"], "colour", "from="),
+    (["run", "--trace", "bt,from=here"], "here", "address"),
+    (["run", "--trace", "bt,to="], "address"),
+    (["run", "--trace", "bt,to=-1"], "-1", "address"),
+    (["run", "--trace", "bt,from=0x2000,to=0x1000"], "0x2000", "0x1000"),
+    (["run", "--trace", "bt", "--engine", "interp"], "interp", "--engine bt"),
     (["doctor", "now"], "now"),
     (["version", "--all"], "--all"),
 ]
@@ -268,3 +277,58 @@ def test_stats(doppel, guest):
     for cpu in (0, 1):
         assert re.search(rf"^cpu{cpu}\.instructions +\d+  \S", r.err, re.M), r
     assert int(re.search(r"^cpu0\.instructions +(\d+)", r.err, re.M)[1]) > 100
+
+
+# One store before flags are set, one between them and who reads them.
+TRACED = """
+    movl $0x12345678, %eax
+    movl $table, %ebx
+    movl %eax, 8(%ebx)
+    cmpl $7, %eax
+    movl %eax, 16(%ebx)
+    je 1f
+    movb $21, %al
+1:  jmp leave
+.bss
+table: .skip 32
+.text
+"""
+
+
+def trace(doppel, *args, status=43):
+    r = doppel("run", "--debug-exit", "--memory", "16M", "--no-reboot", *args)
+    assert r.status == status, r
+    return r
+
+
+def traced_blocks(text):
+    return [int(a, 16) for a in re.findall(r"^block (0x[0-9a-f]+):", text, re.M)]
+
+
+def test_trace(doppel, guest, tmp_path):
+    """A block is there with its guest code, the passes' marks and the code emitted; it goes where it is asked to."""
+    kernel, log = guest(TRACED), tmp_path / "log"
+    log.write_text("what was there\n")
+    err = trace(doppel, "--engine", "bt", "--kernel", kernel, "--trace", "bt").err
+    assert len(traced_blocks(err)) >= 2, err
+    insn = r"^  [0-9a-f]{16}  b878563412 .* mov eax, 0x12345678\n    \[\d+\] .*; flags \w+.*\n      [0-9a-f]{16}  b878563412 .* mov eax, 0x12345678$"
+    assert re.search(insn, err, re.M), err
+    assert re.search(r"^    \[\d+\] memory; flags live.*check", err, re.M), err
+    assert re.search(r"^    \[\d+\] memory; flags dead.*check", err, re.M), err
+    assert "conditional jump; flags live" in err
+    assert re.search(r"^  way out: TLB miss of 0x[0-9a-f]+\n      [0-9a-f]{16}", err, re.M), err
+    r = trace(doppel, "--engine", "bt", "--kernel", kernel, "--trace", f"bt,file={log}")
+    assert r.err == "" and log.read_text().startswith("what was there\nblock ")
+    # (An interrupted one goes on as a block of its own.)
+    assert traced_blocks(log.read_text())[0] == traced_blocks(err)[0]
+
+
+def test_trace_range(doppel, guest):
+    kernel = guest(TRACED)
+    everything = traced_blocks(trace(doppel, "--engine", "bt", "--kernel", kernel, "--trace", "bt").err)
+    second = sorted(everything)[1]
+    upper = traced_blocks(trace(doppel, "--engine", "bt", "--kernel", kernel, "--trace", f"bt,from={second + 32:#x}").err)
+    lower = traced_blocks(trace(doppel, "--engine", "bt", "--kernel", kernel, "--trace", f"bt,to={second - 1:x}").err)
+    assert lower and all(a < second for a in lower) and second not in upper
+    assert len(lower) < len(everything)
+    one_line(doppel("run", "--engine", "bt", "--kernel", kernel, "--trace", "bt,file=/nonexistent/log"), 1, "/nonexistent/log")

@@ -340,6 +340,13 @@ void bt_print_stats(struct vcpu *v, struct strbuf *out);
 /* dump.c: as engine_ops.dump_block() */
 struct strbuf;
 void bt_dump_block(struct vcpu *v, uint64_t rip, struct strbuf *out);
+void bt_dump_code(struct bt *bt, const struct bt_block *b, struct strbuf *out); /* of one form; under the cache's lock */
+
+/*
+ * trace.c: give the group's block_tracer what the block just made looks like, if it is in the tracer's range; under the
+ * cache's lock. A translation with the marks of all passes; a copy (clone.h) has none.
+ */
+void bt_trace(struct bt *bt, const struct bt_block *b, bool copy);
 
 /* usable.c: NULL, or in a clause why this host cannot run the translator. */
 const char *bt_unusable(void);

@@ -5,7 +5,7 @@
 
 #define DUMP_MAX 4096 /* bytes of host code: the ways out of a large block go on for long, and hold data */
 
-static void dump(struct bt *bt, const struct bt_block *b, struct strbuf *out)
+void bt_dump_code(struct bt *bt, const struct bt_block *b, struct strbuf *out)
 {
 	const struct bt_cache *c = bt->cache;
 	uint32_t pc = b->ientry, end = MIN(b->end, b->ientry + DUMP_MAX);
@@ -33,7 +33,7 @@ void bt_dump_block(struct vcpu *v, uint64_t rip, struct strbuf *out)
 		const struct bt_block *b = &bt->cache->block[i];
 
 		if (b->la == la && b->valid && !b->whole)
-			dump(bt, b, out);
+			bt_dump_code(bt, b, out);
 	}
 	lock_drop(&bt->cache->lock);
 }

@@ -77,6 +77,12 @@ static bool may_be_parked(const struct bt_insn *in)
 	}
 }
 
+bool bt_has_access(const struct bt_insn *in)
+{
+	return in->cls == BT_MEMORY || in->cls == BT_PUSH || in->cls == BT_POP || in->cls == BT_LEAVE || in->cls == BT_CALL ||
+	       in->cls == BT_CALL_IND || in->cls == BT_RET || (in->cls == BT_JMP_IND && in->mem);
+}
+
 static bool has_check(const struct translation *t, unsigned n)
 {
 	const struct bt_insn *in = &t->insn[n];
@@ -86,8 +92,7 @@ static bool has_check(const struct translation *t, unsigned n)
 			return true;
 	if (t->plan.at[n].group >= 0)
 		return false;
-	return in->cls == BT_MEMORY || in->cls == BT_PUSH || in->cls == BT_POP || in->cls == BT_LEAVE || in->cls == BT_CALL ||
-	       in->cls == BT_CALL_IND || in->cls == BT_RET || (in->cls == BT_JMP_IND && in->mem);
+	return bt_has_access(in);
 }
 
 static bool pays(const struct translation *t, unsigned n)

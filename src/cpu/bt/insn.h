@@ -50,6 +50,7 @@ struct bt_stub {
 	uint8_t *disp;    /* the rel32 of the jump to it */
 	uint8_t rcx;      /* enum bt_rcx, when jumped to */
 	bool parked;      /* so are the flags, then */
+	uint32_t start;   /* of its code, once that is emitted */
 	struct bt_site site;
 };
 
@@ -91,6 +92,7 @@ struct translation {
 	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
 	uint64_t granules; /* of its page, that the translation depends on */
+	uint32_t code_end; /* of the host code of its instructions; behind it are the flags entry and the stubs */
 	struct asm_move move[ASM_MAX_MOVES];
 };
 
@@ -127,6 +129,7 @@ void bt_emit_unless_rcx(struct translation *t, struct bt_stub *s, enum bt_rcx fr
 void bt_emit_restore_rcx(struct bt *bt, struct assembler *a, enum bt_rcx from);
 
 /* flags.c */
+bool bt_has_access(const struct bt_insn *in); /* its code checks an access, unless a group has done so */
 void bt_settle_flags(struct translation *t, unsigned n); /* before instruction n: park the flags, or fetch them */
 void bt_emit_park(struct translation *t, unsigned scratch);
 void bt_emit_fetch_in_stub(struct bt *bt, struct assembler *a);

@@ -220,7 +220,7 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 {
 	struct bt_cache *c = bt->cache;
 	struct bt_block *b;
-	bool inside;
+	bool inside, copy;
 
 	bt_leave(bt);
 	bt_fpu_park(bt);
@@ -232,11 +232,13 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 		if (!bt_cache_has_room(c))
 			bt_cache_flush(bt);
 		b = bt_clone(bt, la, gpa, mode);
-		if (b)
+		copy = b;
+		if (copy)
 			bt->v->stats.bt_copies++;
 		else
 			b = translate(bt, la, gpa, gpa2, mode);
 		tell(bt, b);
+		bt_trace(bt, b, copy);
 	}
 	inside = bt_join(bt);
 	lock_drop(&c->lock);

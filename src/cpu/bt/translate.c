@@ -286,7 +286,7 @@ static void emit_stubs(struct translation *t)
 		uint32_t start;
 
 		jump_here(&t->a, s->disp);
-		s->site.stub = t->a.pc;
+		s->start = s->site.stub = t->a.pc;
 		if (s->site.kind == SITE_GROUP)
 			emit_group_way(t, s);
 		start = emit_stub(t->bt, &t->a, &s->site, s->rcx, s->parked);
@@ -367,6 +367,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 		t->a.move = t->move;
 	emit_entries(t);
 	emit_insns(t);
+	t->code_end = t->a.pc;
 	emit_flags_entry(t);
 	emit_stubs(t);
 	t->b->end = t->a.pc;

@@ -74,6 +74,16 @@ static unsigned scale_bits(uint8_t scale)
 	return scale ? (unsigned)__builtin_ctz(scale) : 0;
 }
 
+static void emit_lea32(struct assembler *a, unsigned base, int32_t disp) /* lea T0d, [base + disp] */
+{
+	rex(a, 0, T0, 0, base);
+	put8(a, 0x8d);
+	put8(a, 0x80 | (T0 & 7) << 3 | (base & 7));
+	if ((base & 7) == R_SP)
+		put8(a, 0x24);
+	put32(a, (uint32_t)disp);
+}
+
 void bt_emit_address(struct translation *t, const struct bt_insn *in)
 {
 	const ZydisDecodedOperandMem *m = &in->mem->mem;
@@ -97,12 +107,10 @@ void bt_emit_address(struct translation *t, const struct bt_insn *in)
 		lea_full(&t->a, wide, T0, base, index, scale_bits(m->scale), disp);
 	} else if (m->base != ZYDIS_REGISTER_NONE) {
 		base = address_register(t, m->base);
-		rex(&t->a, wide, T0, 0, base);
-		put8(&t->a, 0x8d);
-		put8(&t->a, 0x80 | (T0 & 7) << 3 | (base & 7));
-		if ((base & 7) == R_SP)
-			put8(&t->a, 0x24);
-		put32(&t->a, (uint32_t)disp);
+		if (wide)
+			lea_disp(&t->a, T0, base, disp);
+		else
+			emit_lea32(&t->a, base, disp);
 	} else if (m->index != ZYDIS_REGISTER_NONE) {
 		index = address_register(t, m->index);
 		lea_index(&t->a, wide, T0, index, scale_bits(m->scale), disp);

@@ -241,6 +241,10 @@ static inline void lea_disp(struct assembler *a, unsigned dst, unsigned base, in
 {
 	unsigned mod = disp_mod(disp, base);
 
+	if (!disp) { /* which costs nothing */
+		mov_rr(a, dst, base);
+		return;
+	}
 	rex(a, 1, dst, 0, base);
 	put8(a, 0x8d);
 	put8(a, mod | (dst & 7) << 3 | (base & 7));

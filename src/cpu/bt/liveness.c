@@ -39,32 +39,31 @@ static uint32_t before(const ZydisDecodedInstruction *i, uint32_t live)
 
 /* -- Behind the block -------------------------------------------------------------------------------------- */
 
-/* What the pass may look through without knowing how it is translated: flags are read and written as Zydis says. */
+/* Whether Zydis says all of it: flags are read and written so by whoever executes it. Others go elsewhere, or show all flags. */
 static bool is_plain(const ZydisDecodedInstruction *i)
 {
 	switch (i->meta.category) {
-	case ZYDIS_CATEGORY_BINARY:
-	case ZYDIS_CATEGORY_LOGICAL:
-	case ZYDIS_CATEGORY_SHIFT:
-	case ZYDIS_CATEGORY_ROTATE:
-	case ZYDIS_CATEGORY_DATAXFER:
-	case ZYDIS_CATEGORY_CMOV:
-	case ZYDIS_CATEGORY_SETCC:
-	case ZYDIS_CATEGORY_BITBYTE:
-	case ZYDIS_CATEGORY_BMI1:
-	case ZYDIS_CATEGORY_BMI2:
-	case ZYDIS_CATEGORY_NOP:
-	case ZYDIS_CATEGORY_WIDENOP:
-	case ZYDIS_CATEGORY_POP:
-	case ZYDIS_CATEGORY_SSE:
-	case ZYDIS_CATEGORY_AVX:
-	case ZYDIS_CATEGORY_AVX2:
-	case ZYDIS_CATEGORY_LOGICAL_FP:
-		return true;
+	case ZYDIS_CATEGORY_CALL:
+	case ZYDIS_CATEGORY_RET:
+	case ZYDIS_CATEGORY_SYSCALL:
+	case ZYDIS_CATEGORY_SYSRET:
+	case ZYDIS_CATEGORY_SYSTEM:
+	case ZYDIS_CATEGORY_INTERRUPT:
+	case ZYDIS_CATEGORY_IO:
+	case ZYDIS_CATEGORY_IOSTRINGOP:
+	case ZYDIS_CATEGORY_STRINGOP:
+	case ZYDIS_CATEGORY_FLAGOP:
+	case ZYDIS_CATEGORY_SEGOP:
+	case ZYDIS_CATEGORY_VTX:
+	case ZYDIS_CATEGORY_MISC:
+	case ZYDIS_CATEGORY_INVALID:
+		return i->mnemonic == ZYDIS_MNEMONIC_LEA;
 	case ZYDIS_CATEGORY_PUSH:
 		return i->mnemonic == ZYDIS_MNEMONIC_PUSH;
+	case ZYDIS_CATEGORY_POP:
+		return i->mnemonic == ZYDIS_MNEMONIC_POP;
 	default:
-		return i->mnemonic == ZYDIS_MNEMONIC_LEA;
+		return !(i->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED);
 	}
 }
 

@@ -52,6 +52,17 @@ static bool decode_crossing(struct translation *t, const uint8_t *page, uint64_t
 	return decode_one(t, page, r->base + (gpa2 & PAGE_MASK), la, in);
 }
 
+/* A jump forward in the page: the block goes on there. */
+static bool goes_on(const struct translation *t, const struct bt_insn *in)
+{
+	uint64_t target;
+
+	if (in->cls != BT_JMP || t->mode.legacy.on)
+		return false;
+	target = bt_branch_target(in);
+	return target >= bt_next_rip(in) && (target & PAGE_MASK) == (t->b->la & PAGE_MASK);
+}
+
 static void decode_block(struct translation *t, const uint8_t *page, uint64_t gpa2)
 {
 	uint64_t la = t->b->la;
@@ -75,9 +86,23 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 		else
 			bt_classify(t->bt, in, t->mode);
 		la = bt_next_rip(in);
+		if (goes_on(t, in)) {
+			la = bt_branch_target(in);
+			in->cls = BT_NOP;
+			continue;
+		}
 		if (bt_ends_block(in) || (la & PAGE_MASK) != (t->b->la & PAGE_MASK) || t->mode.form == FORM_CROSSING)
 			return;
 	}
+}
+
+/* A jump that the block did not go on behind is one after all. */
+static void end_block(struct translation *t)
+{
+	struct bt_insn *last = &t->insn[t->n - 1];
+
+	if (last->cls == BT_NOP && last->i.meta.category == ZYDIS_CATEGORY_UNCOND_BR)
+		last->cls = BT_JMP;
 }
 
 /* -- Entries ------------------------------------------------------------------------------------------------ */
@@ -359,6 +384,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	t->granules = 0;
 	t->b->version = ram_mark_code(bt->v->ram, gpa, 1);
 	decode_block(t, bt->v->ram->base + page, gpa2);
+	end_block(t);
 	find_liveness(t, bt->v->ram->base + page);
 	plan(t);
 	start = (uint32_t)(uintptr_t)c->code_rx + c->code_used;

@@ -337,9 +337,11 @@ void bt_emit_copy(struct translation *t, const struct bt_insn *in)
 		if (r != ZYDIS_REGISTER_NONE && (bt_gpr_number(r) & ~1u) == R_10)
 			address[bt_gpr_number(r) & 1] = true;
 	}
-	for (unsigned k = 0; k < 2; k++)
-		if (in->uses[k] || address[k])
+	for (unsigned k = 0; k < 2; k++) {
+		if ((in->uses[k] || address[k]) && !t->holds[k])
 			load_slot(&t->a, k ? T1 : T0, home(t->bt, k));
+		t->holds[k] |= in->uses[k] || address[k] || in->defs[k];
+	}
 	put_bytes(&t->a, in->bytes, in->n_bytes);
 	for (unsigned k = 0; k < 2; k++)
 		if (in->defs[k])

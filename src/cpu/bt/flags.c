@@ -17,6 +17,7 @@ void bt_emit_park(struct translation *t, unsigned scratch)
 {
 	static const uint8_t lahf_seto[] = { 0x9f, 0x0f, 0x90, 0xc0 };
 
+	t->holds[scratch == T1] = false;
 	mov_rr(&t->a, scratch, R_AX);
 	put_bytes(&t->a, lahf_seto, sizeof(lahf_seto));
 	store_slot(&t->a, &t->bt->parked_flags, R_AX);
@@ -32,6 +33,7 @@ static void emit_from_ax(struct assembler *a)
 
 static void emit_fetch(struct translation *t)
 {
+	t->holds[0] = false;
 	mov_rr(&t->a, T0, R_AX);
 	load_slot(&t->a, R_AX, &t->bt->parked_flags);
 	emit_from_ax(&t->a);

@@ -47,6 +47,7 @@ void bt_emit_group_checks(struct translation *t, const struct bt_plan *p, unsign
 
 		if (g->check != n || !bt_group_used(g))
 			continue;
+		t->holds[0] = t->holds[1] = false;
 		emit_lowest(t, p, g, n);
 		bt_emit_group_check(t, &t->insn[n], g->size, g->write, retry);
 		if (g->kept)

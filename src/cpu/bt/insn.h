@@ -88,6 +88,7 @@ struct translation {
 	struct bt_stub stub[BT_MAX_STUBS];
 	unsigned n_stubs;
 	struct bt_plan plan;
+	bool holds[2];    /* T0 and T1 have the values of r10 and r11, which are in their homes as well */
 	bool parked;      /* at this point of the code the flags are in their slot */
 	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];

@@ -243,6 +243,7 @@ static void emit_insns(struct translation *t)
 
 	t->b->map = c->n_map;
 	t->b->insns = (uint16_t)t->n;
+	t->holds[0] = t->holds[1] = false;
 	for (unsigned n = 0; n < t->n; n++) {
 		const struct bt_insn *in = &t->insn[n];
 
@@ -254,6 +255,8 @@ static void emit_insns(struct translation *t)
 			.marks = marks,
 			.rsp = bt_branch_rsp(in),
 		};
+		if (in->cls != BT_COPY && in->cls != BT_NOP)
+			t->holds[0] = t->holds[1] = false;
 		bt_settle_flags(t, n);
 		c->map[c->n_map - 1].parked = t->parked;
 		bt_emit_group_checks(t, &t->plan, n);

@@ -15,6 +15,7 @@ MAY_CALL = {
     "interp_step": "the state is parked before",
     "bt_translate": "the state is parked before",
     "bt_clone": "the state is parked before",
+    "bt_trace": "the state is parked before",
     "bt_undo_branch": "the state is parked before", "interp_last_mnemonic": "the state is parked before",
     "bug_at": "the end of the process",
     "bt_fpu_park": "the door itself",

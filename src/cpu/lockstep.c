@@ -243,18 +243,30 @@ static void adopt_flags(struct lockstep *ls, uint64_t rflags, uint64_t mask)
 	s->rflags = (s->rflags & ~mask) | (rflags & mask);
 }
 
+/* Where the bits of an image of RFLAGS stand in a store: one over a page's end is two stores. */
+static uint64_t flag_bits_of_store(const struct ranges *stores, unsigned i, uint64_t mask)
+{
+	const struct range *r = &stores->r[i], *before = r - 1;
+
+	if (i && !(r->gpa & (PAGE_SIZE - 1)) && !((before->gpa + before->len) & (PAGE_SIZE - 1)) && before->len + r->len <= 8)
+		return mask >> 8 * before->len;
+	if (r->len == 1 && (r->gpa & (PAGE_SIZE - 1)) != PAGE_SIZE - 1)
+		return 0; /* no image is that small */
+	return r->len <= 8 ? mask : 0;
+}
+
 /* What the reference has stored where the two differ in nothing but those flags: an image of RFLAGS. */
 static void adopt_flag_images(struct lockstep *ls, uint64_t mask)
 {
 	for (unsigned i = 0; i < ls->stores.n; i++) {
 		const struct range *r = &ls->stores.r[i];
-		uint64_t x = 0, y = 0;
+		uint64_t bits = flag_bits_of_store(&ls->stores, i, mask), x = 0, y = 0;
 
-		if (r->len > 8 || r->len < 2)
+		if (!bits)
 			continue;
 		memcpy(&x, engine_ram(ls, r->gpa), r->len);
 		memcpy(&y, shadow_ram(ls, r->gpa), r->len);
-		if (x != y && !((x ^ y) & ~mask))
+		if (x != y && !((x ^ y) & ~bits))
 			memcpy(shadow_ram(ls, r->gpa), &x, r->len);
 	}
 }
@@ -327,6 +339,7 @@ static enum vcpu_exit follow(struct lockstep *ls, bool nmi)
 	struct vcpu *s = ls->shadow;
 	enum vcpu_exit ex = EXIT_KICKED;
 
+	ls->io_flags = turn->flags_dead && !turn->left ? FL_ARITH : 0;
 	for (unsigned i = 0; i < steps; i++) {
 		/* Events are taken by the reference, whichever it is, which is always the last step of a turn. */
 		if (!turn->left && i == steps - 1)
@@ -409,8 +422,14 @@ static enum vcpu_exit turn(struct lockstep *ls)
 	return ex;
 }
 
+void lockstep_limit(struct lockstep *ls, uint64_t turns)
+{
+	ls->limit = turns;
+}
+
 enum vcpu_exit lockstep_run(struct lockstep *ls)
 {
+	const uint64_t first = ls->turns;
 	enum vcpu_exit ex;
 
 	if (ls->report.len)
@@ -419,7 +438,8 @@ enum vcpu_exit lockstep_run(struct lockstep *ls)
 		if (ls->stale)
 			begin_anew(ls);
 		ex = turn(ls);
-	} while (ex == EXIT_KICKED && !(atomic_load(&ls->v->work) & WORK_EXIT));
+	} while (ex == EXIT_KICKED && !(atomic_load(&ls->v->work) & WORK_EXIT) &&
+		 (!ls->limit || ls->turns - first < ls->limit));
 	return ex;
 }
 

@@ -21,6 +21,9 @@ enum vcpu_exit lockstep_run(struct lockstep *ls);
 /* The state was changed from outside: the reference begins anew from it. Paused, or on the vCPU's thread. */
 void lockstep_resync(struct lockstep *ls);
 
+/* From now on lockstep_run() returns EXIT_KICKED after so many turns at the latest; 0, as at first: no limit. */
+void lockstep_limit(struct lockstep *ls, uint64_t turns);
+
 /* What RDTSC reads on v: the engine's vCPU or the reference's. */
 uint64_t lockstep_tsc(struct lockstep *ls, struct vcpu *v);
 

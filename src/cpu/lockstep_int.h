@@ -58,6 +58,8 @@ struct lockstep {
 	} history[LOCKSTEP_HISTORY]; /* a ring: what the reference executed last */
 	uint64_t insns_before;   /* value of insns before the turn */
 	uint64_t turns, insns, resyncs, dead_flags, accessed_bits;
+	uint64_t limit;          /* turns of one run; 0: any number */
+	uint64_t io_flags;       /* bits of what is written to a device that may differ: an image of dead flags may be among it */
 	uint64_t loose_flags;    /* arithmetic flags that may differ now: dead ones */
 	unsigned since_fpu;      /* turns since the vector registers were compared */
 	uint64_t turn_rip;       /* where the turn began */

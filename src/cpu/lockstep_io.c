@@ -45,7 +45,7 @@ static const struct record *replay(struct lockstep *ls, enum record_kind kind, u
 {
 	const struct record *r = ls->rec.next < ls->rec.n ? &ls->rec.r[ls->rec.next] : NULL;
 
-	if (r && r->kind == kind && r->addr == addr && r->size == size && (!written || r->val == *written)) {
+	if (r && r->kind == kind && r->addr == addr && r->size == size && (!written || !((r->val ^ *written) & ~ls->io_flags))) {
 		ls->rec.next++;
 		return r;
 	}

@@ -595,6 +595,7 @@ static enum vcpu_exit run_blocks(struct bt *bt)
 	do {
 		site = run_code(bt, code);
 		last = *site;
+		last.rip = bt->v->s.rip; /* the site's is a block address: legacy.h */
 		code = handle_exit(bt, site, &ex);
 	} while (code);
 	bt_turn_end(bt, &last);

@@ -91,6 +91,9 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 			in->cls = BT_NOP;
 			continue;
 		}
+		/* Whether a branch to the next instruction was taken could not be told from where it went (turn.c). */
+		if (in->i.raw.imm[0].is_relative && !in->i.raw.imm[0].value.s)
+			return;
 		if (bt_ends_block(in) || (la & PAGE_MASK) != (t->b->la & PAGE_MASK) || t->mode.form == FORM_CROSSING)
 			return;
 	}

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define VCPU_STATS(X)                                                            \
-	X(instructions, "guest instructions completed")                          \
+	X(instructions, "guest instructions completed outside of translated code") \
 	X(decodes, "instructions decoded")                                       \
 	X(host_executed, "instructions executed by the host CPU in a stub")      \
 	X(tlb_misses, "software TLB misses (page walks)")                        \

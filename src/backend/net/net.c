@@ -349,7 +349,7 @@ void net_resume(struct net *n)
 void net_set_link(struct net *n, bool up)
 {
 	lock_take(&n->lock);
-	n->link_up = up;
+	__atomic_store_n(&n->link_up, up, __ATOMIC_RELAXED); /* net_link_up() takes no lock */
 	lock_drop(&n->lock);
 }
 

@@ -24,22 +24,46 @@
 #endif
 
 static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-static struct sigaction previous[ARRAY_SIZE(signals)]; /* set before our handler can run */
+/* Set before our handler can run: whom it took the signal from, last and at first. */
+static struct sigaction previous[ARRAY_SIZE(signals)], first[ARRAY_SIZE(signals)];
+static bool installed[ARRAY_SIZE(signals)];
+static _Thread_local bool passing;
 static _Thread_local struct bt *current;
 
+/* The default action: when the instruction is executed again, or at once when somebody has sent the signal. */
+static void end_by(int sig, const siginfo_t *info)
+{
+	signal(sig, SIG_DFL);
+	if (info->si_code <= 0)
+		raise(sig);
+}
+
+static void hand_to(const struct sigaction *sa, int sig, siginfo_t *info, void *uc)
+{
+	if (sa->sa_flags & SA_SIGINFO)
+		sa->sa_sigaction(sig, info, uc);
+	else if (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN)
+		sa->sa_handler(sig);
+	else
+		end_by(sig, info);
+}
+
+/*
+ * Not ours. The reference engine's handlers may have been put before ours, and ours before them again: so they pass on to
+ * us, and then it is the turn of who was there before both.
+ */
 static void pass_on(int sig, siginfo_t *info, void *uc)
 {
 	for (unsigned n = 0; n < ARRAY_SIZE(signals); n++) {
-		const struct sigaction *sa = &previous[n];
-
 		if (signals[n] != sig)
 			continue;
-		if (sa->sa_flags & SA_SIGINFO)
-			sa->sa_sigaction(sig, info, uc);
-		else if (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN)
-			sa->sa_handler(sig);
-		else
-			sigaction(sig, sa, NULL); /* happens again, and ends us as it would have */
+		if (passing) {
+			hand_to(&first[n], sig, info, uc);
+			continue;
+		}
+		passing = true;
+		hand_to(&previous[n], sig, info, uc);
+		passing = false;
 	}
 }
 
@@ -51,7 +75,8 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 	uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP], code = (uint64_t)(uintptr_t)(c ? c->code_rx : NULL);
 	const struct bt_map *m;
 
-	if (!c || pc < code || pc >= code + c->code_size || !(m = bt_map_at(c, (uint32_t)pc))) {
+	/* si_code: one that somebody has sent is nobody's fault. */
+	if (info->si_code <= 0 || !c || pc < code || pc >= code + c->code_size || !(m = bt_map_at(c, (uint32_t)pc))) {
 		pass_on(sig, info, ucontext);
 		return;
 	}
@@ -75,6 +100,9 @@ static void install(unsigned n)
 	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_fault)
 		return;
 	previous[n] = now;
+	if (!installed[n])
+		first[n] = now;
+	installed[n] = true;
 	sigaction(signals[n], &sa, NULL);
 }
 

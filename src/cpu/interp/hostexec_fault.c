@@ -24,7 +24,15 @@ static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
 _Thread_local struct hostexec *hx_current;
 
-/* Not ours: the handler before us, or the default action when the instruction is executed again. */
+/* The default action: when the instruction is executed again, or at once when somebody has sent the signal. */
+static void end_by(int sig, const siginfo_t *info)
+{
+	signal(sig, SIG_DFL);
+	if (info->si_code <= 0)
+		raise(sig);
+}
+
+/* Not ours: the handler before us, or the default action. */
 static void pass_on(int sig, siginfo_t *info, void *ctx)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
@@ -32,10 +40,10 @@ static void pass_on(int sig, siginfo_t *info, void *ctx)
 			continue;
 		if (previous[i].sa_flags & SA_SIGINFO)
 			previous[i].sa_sigaction(sig, info, ctx);
-		else if (previous[i].sa_handler == SIG_DFL || previous[i].sa_handler == SIG_IGN)
-			signal(sig, SIG_DFL);
-		else
+		else if (previous[i].sa_handler != SIG_DFL && previous[i].sa_handler != SIG_IGN)
 			previous[i].sa_handler(sig);
+		else
+			end_by(sig, info);
 	}
 }
 
@@ -46,7 +54,7 @@ static void on_signal(int sig, siginfo_t *info, void *ctx)
 	struct hostexec *hx = hx_current;
 	uintptr_t start, rip = (uintptr_t)regs[REG_RIP];
 
-	if (!hx) {
+	if (!hx || info->si_code <= 0) { /* or somebody has sent it */
 		pass_on(sig, info, ctx);
 		return;
 	}

@@ -11,6 +11,7 @@
 enum case_mode { MODE_64, MODE_32, MODE_16, CASE_MODES };
 
 #define CASE_CODE_MAX  64
+#define BLOCK_INSNS    12
 #define CASE_PATCHES   6
 #define CASE_PATCH_MAX 1024
 #define NO_FORM        0xffffffffu
@@ -28,6 +29,8 @@ struct diff_case {
 	uint8_t mode;      /* enum case_mode */
 	uint8_t code_len;  /* bytes that belong to the case */
 	uint8_t insn_len;  /* of the first instruction, 0 if it does not decode */
+	uint8_t n_insns;   /* of a block; 0: the case is one instruction */
+	uint8_t insn_at[BLOCK_INSNS]; /* where they begin in code */
 	uint8_t n_patches;
 	uint16_t patch_used;
 	uint8_t code[CASE_CODE_MAX];

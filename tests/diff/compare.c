@@ -146,12 +146,29 @@ static void tolerate_undocumented(const struct decoded_insn *d, const struct out
 		t->x87_pointers = true;
 }
 
+/* AF of logic and shifts; flags of a faulting instruction; and over the end of the canonical half, which fault comes first. */
+static void tolerate_block(const struct compare *cmp, const struct diff_case *c, const struct outcome *native,
+			   const struct outcome *subject, struct tolerance *t)
+{
+	uint64_t cr2 = native->vector == X86_PF ? native->cr2 : subject->cr2;
+
+	t->flags |= FL_AF;
+	if (cmp->dead_flags && native->rip - c->rip < c->code_len)
+		t->flags |= FL_ARITH;
+	if (native->rip == subject->rip && native->vector != subject->vector && cr2 >= LINUX_TASK_END && cr2 < BIT(47))
+		t->all = true;
+}
+
 static void tolerate_insn(const struct compare *cmp, const struct diff_case *c, const struct outcome *native,
 			  const struct outcome *subject, struct tolerance *t)
 {
 	bool faulted = native->rip == c->rip, both = faulted && subject->rip == c->rip;
 	struct decoded_insn d;
 
+	if (c->n_insns) {
+		tolerate_block(cmp, c, native, subject, t);
+		return;
+	}
 	if (!gen_decode(cmp->catalog, c, &d)) {
 		/*
 		 * What Zydis refuses is #UD in the engine, or #GP when it is too long. The host counts the bytes of such an

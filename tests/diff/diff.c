@@ -28,7 +28,7 @@ static const char usage[] =
 	"  --seconds S     stop after S seconds\n"
 	"  --seed N|random seed of all cases (default fixed)\n"
 	"  --case N        run only case N, and show it\n"
-	"  --class NAME    only a class, a mnemonic or a mode (64, 32, 16); several narrow it down\n"
+	"  --class NAME    only a class, a mnemonic or a mode (64, 32, 16), several narrow it down; or blocks\n"
 	"  --jobs N        processes (default: 2)\n"
 	"  --engine NAME   engine under test (default interp)\n"
 	"  --cpu MODEL     its CPUID (default host)\n"
@@ -235,7 +235,7 @@ int main(int argc, char **argv)
 	rc = run_jobs(&env);
 	seconds = (double)(now_ns() - start) / 1e9;
 	count_forms(&catalog, env.totals, tally);
-	seldom = print_tables(&o, tally, env.totals->cases >= COVERAGE_FROM && !gen.only && !rc);
+	seldom = print_tables(&o, tally, env.totals->cases >= COVERAGE_FROM && !gen.only && !gen.blocks && !rc);
 	printf("diff: %" PRIu64 " cases in %.1f s (%.0f a second), %" PRIu64 " hung natively, %" PRIu64 " differences\n",
 	       (uint64_t)env.totals->cases, seconds, (double)env.totals->cases / seconds, (uint64_t)env.totals->hangs,
 	       (uint64_t)env.totals->failures);

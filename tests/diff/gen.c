@@ -6,7 +6,9 @@
 #include "gen.h"
 #include "values.h"
 
-enum { PURPOSE_CASE, PURPOSE_IMAGE };
+enum { PURPOSE_CASE, PURPOSE_IMAGE, PURPOSE_BLOCK };
+
+#define BLOCK_ONE_IN 8 /* of all cases */
 
 /* Shares in percent; the sum is 100. */
 static const uint8_t class_share[FORM_CLASSES] = {
@@ -29,6 +31,12 @@ static unsigned pick_share(struct rng *r, const uint8_t *share, unsigned n)
 int gen_restrict(struct generator *g, const char *name, struct err *e)
 {
 	const struct catalog *cat = g->catalog;
+
+	if (!strcasecmp(name, "blocks")) {
+		g->blocks = true;
+		return 0;
+	}
+
 	uint32_t *more = realloc(g->only, cat->n * sizeof(*more)), kept = 0;
 	bool first = !g->only;
 
@@ -373,12 +381,29 @@ void gen_case_of_form(const struct generator *g, uint64_t index, uint32_t form, 
 	make_case(g, &r, &g->catalog->form[form], c);
 }
 
+static void make_block(const struct generator *g, struct rng *r, struct diff_case *c)
+{
+	static const uint8_t bases[] = { R_BX, R_BP, R_10, R_SP };
+
+	c->form = NO_FORM;
+	c->mode = MODE_64;
+	block_make(r, c);
+	random_world(g, r, c, NULL);
+	c->rflags &= ~(FL_TF | FL_AC);
+	for (unsigned i = 0; i < ARRAY_SIZE(bases); i++)
+		c->gpr[bases[i]] = value_address(r, 8, false);
+}
+
 void gen_case(const struct generator *g, uint64_t index, struct diff_case *c)
 {
-	struct rng r = rng_make(g->seed, index, PURPOSE_CASE);
+	struct rng r = rng_make(g->seed, index, PURPOSE_CASE), b = rng_make(g->seed, index, PURPOSE_BLOCK);
 
 	memset(c, 0, offsetof(struct diff_case, patch_data));
 	c->index = index;
+	if (g->blocks || (!g->only && one_in(&b, BLOCK_ONE_IN))) {
+		make_block(g, &b, c);
+		return;
+	}
 	c->form = pick_form(g, &r);
 	make_case(g, &r, &g->catalog->form[c->form == NO_FORM ? rng_below(&r, g->catalog->n) : c->form], c);
 }

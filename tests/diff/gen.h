@@ -15,6 +15,7 @@ struct generator {
 	bool plain;      /* no fetch faults: code in the middle of a page and of its segment */
 	uint32_t *only;  /* forms to take, if --class was given; else NULL */
 	uint32_t n_only;
+	bool blocks;     /* --class blocks: nothing else */
 };
 
 /* Restrict to forms by class name, mnemonic, or mode ("64", "32", "16"). -EINVAL when nothing has that name. */
@@ -42,6 +43,9 @@ struct steer {
 };
 void steer_encoding(struct rng *r, struct diff_case *c, const struct decoded_insn *d); /* displacement, immediates */
 void steer_operands(struct steer *s);
+
+/* block.c: the code of a block. */
+void block_make(struct rng *r, struct diff_case *c);
 
 /* special.c: what particular mnemonics need on top of that. */
 void steer_special(struct steer *s);

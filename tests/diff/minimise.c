@@ -36,6 +36,14 @@ static void drop_patch(struct diff_case *c, unsigned n)
 	memmove(c->patch + n, c->patch + n + 1, (c->n_patches - n) * sizeof(c->patch[0]));
 }
 
+static void drop_insn(struct diff_case *c, unsigned n)
+{
+	unsigned end = n + 1 < c->n_insns ? c->insn_at[n + 1] : c->code_len;
+
+	if (n < c->n_insns)
+		memset(c->code + c->insn_at[n], 0x90, end - c->insn_at[n]);
+}
+
 static void plain_fpu(struct diff_case *c, unsigned n)
 {
 	if (n == 0)
@@ -67,7 +75,7 @@ void case_minimise(struct diff_case *c, bool (*fails)(void *opaque, const struct
 	static const struct {
 		void (*simpler)(struct diff_case *c, unsigned n);
 		unsigned n;
-	} steps[] = { { plain_place, 3 }, { zero_zmm, 32 }, { zero_k, 8 },   { zero_st, 8 },
+	} steps[] = { { drop_insn, BLOCK_INSNS }, { plain_place, 3 }, { zero_zmm, 32 }, { zero_k, 8 },   { zero_st, 8 },
 		      { plain_fpu, 5 },   { zero_gpr, 16 }, { clear_flag, 22 }, { drop_patch, CASE_PATCHES } };
 
 	for (unsigned s = 0; s < ARRAY_SIZE(steps); s++)

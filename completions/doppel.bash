@@ -4,7 +4,7 @@ _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch doctor help version"
-	local run_options="--kernel --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
+	local run_options="--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
 --share --balloon --device --no-reboot --lockstep --debug-exit --stats --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
@@ -47,7 +47,7 @@ _doppel()
 		;;
 	esac
 	case $prev in
-	--kernel | --initrd)
+	--kernel | --firmware | --initrd)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

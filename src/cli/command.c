@@ -110,6 +110,21 @@ static bool parse_option(const struct cli_command *c, char **argv, int *i, void 
 	return rc == 0;
 }
 
+static bool parse_operand(const struct cli_command *c, const char *word, void *opts, int *status)
+{
+	struct err e;
+
+	*status = STATUS_USAGE;
+	if (!c->operand || (word[0] == '-' && word[1])) {
+		usage(c, "unexpected argument '%s'", word);
+		return false;
+	}
+	if (!c->operand(opts, word, &e))
+		return true;
+	fprintf(stderr, "doppel %s: %s\n", c->name, e.msg);
+	return false;
+}
+
 int cli_parse(const struct cli_command *c, int argc, char **argv, void *opts, int *status)
 {
 	for (int i = 1; i < argc; i++) {
@@ -121,9 +136,9 @@ int cli_parse(const struct cli_command *c, int argc, char **argv, void *opts, in
 			return -1;
 		}
 		if (strncmp(argv[i], "--", 2)) {
-			usage(c, "unexpected argument '%s'", argv[i]);
-			*status = STATUS_USAGE;
-			return -1;
+			if (!parse_operand(c, argv[i], opts, status))
+				return -1;
+			continue;
 		}
 		if (!parse_option(c, argv, &i, opts, status))
 			return -1;

@@ -27,6 +27,8 @@ struct cli_command {
 	const char *details;              /* lines before the options in the command's own help, or NULL */
 	const struct cli_option *options; /* ends with a NULL name; --help is understood without being there */
 	const char *notes;                /* lines after the options, or NULL */
+	/* Note an argument that is no option, as cli_option.set(); NULL: there are none. */
+	int (*operand)(void *opts, const char *arg, struct err *e);
 	int (*run)(int argc, char **argv); /* argv[0] is the subcommand; returns the exit status */
 };
 
@@ -37,7 +39,7 @@ extern const struct cli_command *const cli_commands[];
 /*
  * Parse options into opts. Returns the index of the first argument after "--" (argc when there is none),
  * or -1 when the program is to end with *status: usage error (reported) or --help (printed).
- * Arguments before "--" that are no options are usage errors.
+ * Arguments before "--" that are no options are the command's operands; usage errors if it has none.
  */
 int cli_parse(const struct cli_command *c, int argc, char **argv, void *opts, int *status);
 

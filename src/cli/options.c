@@ -43,6 +43,22 @@ static int set_append(void *opts, const char *arg, struct err *e)
 	return 0;
 }
 
+static int set_firmware(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->firmware = arg;
+	return 0;
+}
+
+int run_set_boot_disk(void *opts, const char *arg, struct err *e)
+{
+	struct run_options *o = opts;
+
+	if (o->boot_disk)
+		return err_set(e, EINVAL, "'%s': there is a disk to boot already, '%s'; give others with --disk", arg, o->boot_disk);
+	o->boot_disk = arg;
+	return device_options_add(&o->devices, "disk", arg, e);
+}
+
 static int set_memory(void *opts, const char *arg, struct err *e)
 {
 	return parse_memory(arg, &((struct run_options *)opts)->memory, e);
@@ -166,6 +182,7 @@ const struct cli_option run_option_table[] = {
 	{ "kernel", "FILE", "bzImage, ELF with PVH note or Multiboot [Debian's]", set_kernel },
 	{ "initrd", "FILE", "initial RAM disk or module; can be given again", set_initrd },
 	{ "append", "TEXT", "kernel command line [console=ttyS0]; added to Debian's", set_append },
+	{ "firmware", "FILE", "ROM to start instead of a kernel [SeaBIOS, if a DISK is given]", set_firmware },
 	{ "memory", "SIZE", "RAM, as in 512M or 1.5G [512M]", set_memory },
 	{ "cpus", "N", "virtual CPUs [1]", set_cpus },
 	{ "cpu", "MODEL", "model, +feature, -feature by commas [host]; 'help' lists", set_cpu },

@@ -17,6 +17,8 @@ struct run_options {
 	const char *initrd[VM_MAX_INITRDS];
 	unsigned n_initrds;
 	const char *append;               /* NULL: not given */
+	const char *firmware;             /* NULL: not given */
+	const char *boot_disk;            /* the disk to be booted; NULL: none was named */
 	uint64_t memory;
 	uint64_t cpus;
 	const char *cpu;
@@ -31,5 +33,8 @@ struct run_options {
 void run_options_init(struct run_options *o);
 
 extern const struct cli_option run_option_table[];
+
+/* The operand: a disk to boot. */
+int run_set_boot_disk(void *opts, const char *arg, struct err *e);
 
 #endif

@@ -20,6 +20,7 @@
 #include "vm/vm.h"
 
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
+#define SEABIOS          "/usr/share/seabios/bios-256k.bin" /* where Debian's package has it */
 #define WIPE_LINE        "\r\033[K"
 
 static char *const script_shell[] = { (char[]){ "sh" }, NULL };
@@ -27,10 +28,11 @@ static char *const script_shell[] = { (char[]){ "sh" }, NULL };
 struct run {
 	struct run_options o;
 	char *const *command; /* what the default guest runs; NULL: a shell, or the user's own kernel */
+	bool firmware;              /* it starts, and finds a disk to boot */
 	bool own_kernel, own_guest; /* the user's kernel; nothing of the default guest's file system */
 	struct guest_request request;
 	struct default_guest guest;
-	struct mapped_file kernel, initrd[VM_MAX_INITRDS];
+	struct mapped_file rom, kernel, initrd[VM_MAX_INITRDS];
 	struct guest_stdin *stdin_feed;
 	struct vm_config cfg;
 	struct stopper stopper;
@@ -54,9 +56,13 @@ static int check_options(struct run *r, struct err *e)
 	if (!r->o.n_serial)
 		r->o.serial[r->o.n_serial++] = "stdio";
 	r->own_kernel = r->o.kernel;
-	r->own_guest = r->o.kernel || r->o.n_initrds;
+	r->firmware = r->o.firmware || r->o.boot_disk;
+	r->own_guest = r->o.kernel || r->o.n_initrds || r->firmware;
+	if (r->firmware && (r->o.kernel || r->o.n_initrds || r->o.append))
+		return err_set(e, EINVAL, "firmware starts what it finds on a disk; leave out --kernel, --initrd and --append, or the disk and "
+			       "--firmware");
 	if (r->command && r->own_guest)
-		return err_set(e, EINVAL, "command '%s': the default guest runs it; leave out --kernel and --initrd",
+		return err_set(e, EINVAL, "command '%s': the default guest runs it; leave out --kernel, --initrd, --firmware and the disk to boot",
 			       r->command[0]);
 	if (r->command && r->o.debug_exit)
 		return err_set(e, EINVAL, "command '%s': its status comes by the debug exit port; leave out --debug-exit",
@@ -88,6 +94,17 @@ static void ask_terminal_size(struct guest_request *rq)
 	rq->cols = w.ws_col;
 }
 
+static int find_firmware(struct run *r, struct err *e)
+{
+	const char *path = r->o.firmware ? r->o.firmware : SEABIOS;
+	int rc = file_map(&r->rom, path, "firmware", e);
+
+	r->cfg.firmware = file_blob(&r->rom);
+	if (rc == -ENOENT && !r->o.firmware)
+		return err_set(e, ENOENT, "firmware '%s': it is not there; install Debian's package seabios, or give --firmware FILE", path);
+	return rc;
+}
+
 /* Kernel, initrds and command line, from the user or the default guest. */
 static int find_guest(struct run *r, struct err *e)
 {
@@ -95,6 +112,8 @@ static int find_guest(struct run *r, struct err *e)
 	int rc;
 
 	c->append = r->o.append ? r->o.append : DEFAULT_APPEND;
+	if (r->firmware)
+		return find_firmware(r, e);
 	if (r->own_kernel) {
 		rc = file_map(&r->kernel, r->o.kernel, "kernel", e);
 		c->kernel = file_blob(&r->kernel);
@@ -119,7 +138,7 @@ static void leave_out_of_memory(const struct run *r)
 {
 	if (r->own_kernel)
 		file_idle(&r->kernel);
-	else
+	else if (!r->firmware)
 		file_idle(&r->guest.kernel);
 	if (!r->own_guest)
 		file_idle(&r->guest.initrd);
@@ -234,7 +253,8 @@ static int start(struct run *r, struct err *e)
 	if (rc)
 		return rc;
 	leave_out_of_memory(r);
-	say_loaded(&info);
+	if (!r->firmware)
+		say_loaded(&info);
 	say_where(r);
 	rc = stopper_start(&r->stopper, r->vm, e);
 	for (unsigned i = 0; !rc && i < PC_SERIAL_PORTS; i++) {
@@ -280,6 +300,8 @@ static int check_reboot(struct run *r, enum vm_end end, bool *again, struct err 
 	if (!*again)
 		return 0;
 	log_msg(LOG_INFO, "the guest reboots");
+	if (r->firmware)
+		return 0; /* it is in the machine */
 	rc = file_recheck(r->own_kernel ? &r->kernel : &r->guest.kernel, e);
 	if (!rc && !r->own_guest)
 		rc = file_recheck(&r->guest.initrd, e);
@@ -360,6 +382,7 @@ static int see_through(struct run *r, struct err *e)
 static void release(struct run *r)
 {
 	default_guest_release(&r->guest);
+	file_unmap(&r->rom);
 	file_unmap(&r->kernel);
 	for (unsigned i = 0; i < r->o.n_initrds; i++)
 		file_unmap(&r->initrd[i]);
@@ -401,11 +424,12 @@ static int run(int argc, char **argv)
 
 const struct cli_command run_command = {
 	.name = "run",
-	.synopsis = "[OPTIONS] [-- COMMAND ARGS...]",
+	.synopsis = "[OPTIONS] [DISK | -- COMMAND ARGS...]",
 	.summary = "run a virtual machine",
 	.details = "Boot Debian's kernel to a shell, or to COMMAND and exit with its status; or\n"
 		   "boot a kernel of your own. On a terminal Ctrl-A x leaves, Ctrl-A h helps.\n",
 	.options = run_option_table,
 	.notes = "\n'doppel run' needs no /dev/kvm and no root. More in 'man doppel'.",
+	.operand = run_set_boot_disk,
 	.run = run,
 };

@@ -84,7 +84,7 @@ static const uint8_t pirq_irq[PCI_PINS] = { 10, 10, 11, 11 };
 static const struct {
 	uint16_t port;
 	uint8_t irq;
-} com[PC_SERIAL_PORTS] = { { 0x3f8, 4 }, { 0x2f8, 3 } };
+} com[PC_SERIAL_PORTS] = { { PC_COM1_PORT, 4 }, { 0x2f8, 3 } };
 
 void *board_add(struct pc *pc, void *chip)
 {

@@ -9,6 +9,8 @@
 #include "machine/devices.h"
 #include "machine/pc.h"
 
+#define PC_COM1_PORT 0x3f8
+
 struct pc_chips {
 	struct irq_router *router;
 	struct lapic_bus *lapic_bus;

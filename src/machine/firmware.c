@@ -58,6 +58,16 @@ static void describe_ram(const struct pc *pc, struct fw_cfg *f)
 	fw_cfg_set_file(f, "etc/e820", table, len);
 }
 
+/* There is no screen: what the firmware and boot loaders have to say comes out of the first serial port. */
+static void describe_console(const struct pc *pc, struct fw_cfg *f)
+{
+	uint8_t port[8];
+
+	put_le64(port, PC_COM1_PORT);
+	if (pc->cfg.serial[0])
+		fw_cfg_set_file(f, "etc/sercon-port", port, sizeof(port));
+}
+
 static int describe_acpi(struct pc *pc, struct fw_cfg *f, struct err *e)
 {
 	struct acpi_platform platform;
@@ -86,5 +96,6 @@ int firmware_describe(struct pc *pc, struct err *e)
 	fw_cfg_set_u16(f, FW_CFG_MAX_CPUS, (uint16_t)pc->group.n);
 	fw_cfg_set_u16(f, FW_CFG_NOGRAPHIC, 1);
 	describe_ram(pc, f);
+	describe_console(pc, f);
 	return describe_acpi(pc, f, e);
 }

@@ -21,6 +21,7 @@ struct vm_config {
 	const char *cpu;              /* model and features, as cpuid_policy_init() */
 	const struct engine_ops *engine;
 	bool lockstep;                /* the reference runs beside the engine; one CPU */
+	struct boot_blob firmware;    /* data NULL: none; the kernel is started directly */
 	struct boot_blob kernel;
 	struct boot_blob initrd[VM_MAX_INITRDS];
 	unsigned n_initrds;

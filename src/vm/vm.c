@@ -105,10 +105,11 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	pthread_cond_init(&vm->cond, NULL);
 	memcpy(pcc.serial, cfg->serial, sizeof(pcc.serial));
 	pcc.opaque = vm;
+	pcc.firmware = vm->cfg.firmware;
 	pcc.devices = vm->cfg.device;
 	pcc.n_devices = vm->cfg.n_devices;
 	rc = pc_new(&vm->pc, &pcc, e);
-	if (!rc)
+	if (!rc && !vm->cfg.firmware.data)
 		rc = load(vm, info, e);
 	if (rc) {
 		vm_free(vm);
@@ -192,12 +193,16 @@ static int clear_ram(struct ram *ram, struct err *e)
 
 int vm_reset(struct vm *vm, struct err *e)
 {
-	int rc = clear_ram(vm->pc->ram, e);
+	int rc = 0;
 
+	/* Firmware wants to find RAM as it was. */
+	if (!vm->cfg.firmware.data)
+		rc = clear_ram(vm->pc->ram, e);
 	if (rc)
 		return rc;
 	pc_reset(vm->pc);
-	rc = load(vm, NULL, e);
+	if (!vm->cfg.firmware.data)
+		rc = load(vm, NULL, e);
 	if (rc)
 		return rc;
 	lock_take(&vm->lock);

@@ -45,8 +45,8 @@ enum vm_end vm_wait(struct vm *vm, uint32_t *code);
 void vm_stop(struct vm *vm, uint32_t code);
 
 /*
- * After the end: power-on reset, empty RAM, the kernel loaded again, and run. There is no firmware
- * that would find a kernel, so this is what a reboot is.
+ * After the end: power-on reset, and run. With firmware, RAM keeps its bytes; without, RAM is emptied and the kernel
+ * loaded again, as there is nobody who would find it.
  */
 int vm_reset(struct vm *vm, struct err *e);
 

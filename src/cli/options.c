@@ -182,7 +182,7 @@ const struct cli_option run_option_table[] = {
 	{ "kernel", "FILE", "bzImage, ELF with PVH note or Multiboot [Debian's]", set_kernel },
 	{ "initrd", "FILE", "initial RAM disk or module; can be given again", set_initrd },
 	{ "append", "TEXT", "kernel command line [console=ttyS0]; added to Debian's", set_append },
-	{ "firmware", "FILE", "ROM to start instead of a kernel [SeaBIOS, if a DISK is given]", set_firmware },
+	{ "firmware", "FILE", "ROM to start [SeaBIOS, where a DISK is given]", set_firmware },
 	{ "memory", "SIZE", "RAM, as in 512M or 1.5G [512M]", set_memory },
 	{ "cpus", "N", "virtual CPUs [1]", set_cpus },
 	{ "cpu", "MODEL", "model, +feature, -feature by commas [host]; 'help' lists", set_cpu },

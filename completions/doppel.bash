@@ -3,9 +3,9 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
-	local commands="run img switch doctor help version"
+	local commands="run img switch stats doctor help version"
 	local run_options="--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
---share --balloon --device --no-reboot --lockstep --debug-exit --stats --perf-map --trace --quiet --verbose --help"
+--share --balloon --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -37,6 +37,11 @@ _doppel()
 		mapfile -t COMPREPLY < <(compgen -W "--port --stats --help" -- "$cur")
 		return
 		;;
+	stats)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -W "--help" -- "$cur")
+		return
+		;;
 	help)
 		mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
 		return
@@ -47,7 +52,7 @@ _doppel()
 		;;
 	esac
 	case $prev in
-	--kernel | --firmware | --initrd)
+	--kernel | --firmware | --initrd | --control)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

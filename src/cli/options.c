@@ -159,6 +159,12 @@ static int set_device(void *opts, const char *arg, struct err *e)
 	return answer(&sb);
 }
 
+static int set_control(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->control = arg;
+	return *arg ? 0 : err_set(e, EINVAL, "control: no path for the socket; give one, as in --control vm.sock");
+}
+
 static int set_trace(void *opts, const char *arg, struct err *e)
 {
 	return trace_parse(&((struct run_options *)opts)->trace, arg, e);
@@ -197,6 +203,7 @@ const struct cli_option run_option_table[] = {
 	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },
+	{ "control", "PATH", "socket for 'doppel stats PATH' while it runs", set_control },
 	{ "perf-map", NULL, "tell perf(1) about translated code: /tmp/perf-PID.map", set_perf_map },
 	{ "trace", "bt[,...]", "show blocks as translated; file=, from=, to= follow", set_trace },
 	{ "quiet", NULL, "print errors only", set_quiet },

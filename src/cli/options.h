@@ -27,6 +27,7 @@ struct run_options {
 	unsigned n_serial;                /* 0: COM1 is stdio */
 	struct device_options devices;
 	struct trace_option trace;
+	const char *control;              /* NULL: no socket */
 	bool lockstep, debug_exit, no_reboot, stats, perf_map, quiet, verbose;
 };
 

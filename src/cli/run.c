@@ -17,6 +17,7 @@
 #include "cli/perfmap.h"
 #include "cli/stopper.h"
 #include "cpu/engines.h"
+#include "monitor/control.h"
 #include "vm/vm.h"
 
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
@@ -37,6 +38,7 @@ struct run {
 	struct vm_config cfg;
 	struct stopper stopper;
 	struct vm *vm;
+	struct control *control;
 	bool starting_shown;
 };
 
@@ -257,6 +259,8 @@ static int start(struct run *r, struct err *e)
 		say_loaded(&info);
 	say_where(r);
 	rc = stopper_start(&r->stopper, r->vm, e);
+	if (!rc && r->o.control)
+		rc = control_new(&r->control, r->o.control, r->vm, e);
 	for (unsigned i = 0; !rc && i < PC_SERIAL_PORTS; i++) {
 		if (!c->serial[i])
 			continue;
@@ -342,6 +346,7 @@ static int judge_end(struct run *r, enum vm_end end, uint32_t code, const char *
 static void take_down(struct run *r, int flush_ms)
 {
 	stopper_impatient(&r->stopper);
+	control_free(r->control);
 	for (unsigned i = 0; r->vm && i < r->o.n_serial; i++)
 		if (r->cfg.serial[i])
 			chr_flush(r->cfg.serial[i], flush_ms);

@@ -27,6 +27,8 @@ struct vm {
 	uint32_t code;
 	bool stop;           /* asked from outside, for good: outlives a reboot that is under way */
 	uint32_t stop_code;
+	struct strbuf *asked; /* somebody waits for statistics to be put there; vm_wait() does so */
+	bool deaf;           /* vm_no_more_questions() */
 };
 
 /* Note the first end and wake vm_wait(); what comes later happened to a guest that was already over. */
@@ -153,13 +155,61 @@ enum vm_state vm_state(const struct vm *vm)
 	return vm->state;
 }
 
+/* The VM stands still meanwhile, and nobody has the lock; whoever asks waits. */
+static void answer_locked(struct vm *vm)
+{
+	bool running = vm->state == VM_RUNNING;
+
+	lock_drop(&vm->lock);
+	if (running)
+		pc_pause(vm->pc, true);
+	vm_print_stats(vm, vm->asked);
+	if (running)
+		pc_pause(vm->pc, false);
+	lock_take(&vm->lock);
+	vm->asked = NULL;
+	pthread_cond_broadcast(&vm->cond);
+}
+
+bool vm_ask_stats(struct vm *vm, struct strbuf *out)
+{
+	bool answered;
+
+	lock_take(&vm->lock);
+	while (vm->asked && !vm->deaf)
+		pthread_cond_wait(&vm->cond, &vm->lock.m);
+	if (!vm->deaf) {
+		vm->asked = out;
+		pthread_cond_broadcast(&vm->cond);
+	}
+	while (vm->asked == out && !vm->deaf)
+		pthread_cond_wait(&vm->cond, &vm->lock.m);
+	answered = out->len != 0;
+	if (vm->asked == out)
+		vm->asked = NULL;
+	lock_drop(&vm->lock);
+	return answered;
+}
+
+void vm_no_more_questions(struct vm *vm)
+{
+	lock_take(&vm->lock);
+	vm->deaf = true;
+	pthread_cond_broadcast(&vm->cond);
+	lock_drop(&vm->lock);
+}
+
 enum vm_end vm_wait(struct vm *vm, uint32_t *code)
 {
 	enum vm_end end;
 
 	lock_take(&vm->lock);
-	while (!vm->ended && !vm->stop)
-		pthread_cond_wait(&vm->cond, &vm->lock.m);
+	while (!vm->ended && !vm->stop) {
+		if (vm->asked)
+			answer_locked(vm);
+		else
+			pthread_cond_wait(&vm->cond, &vm->lock.m);
+	}
 	end = vm->ended ? vm->end : VM_END_STOPPED;
 	*code = vm->ended ? vm->code : vm->stop_code;
 	lock_drop(&vm->lock);

@@ -60,4 +60,11 @@ void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out);
 /* The statistics of all vCPUs as text, a counter a line. Ended, or paused. */
 void vm_print_stats(const struct vm *vm, struct strbuf *out);
 
+/*
+ * The same while it runs, from any thread but the owner's: who is in vm_wait() prints them, with the vCPUs paused for the
+ * moment. Waits for that; false: vm_no_more_questions() came first, which the owner calls before such threads have to end.
+ */
+bool vm_ask_stats(struct vm *vm, struct strbuf *out);
+void vm_no_more_questions(struct vm *vm);
+
 #endif

@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import socket
 import struct
 import subprocess
 
@@ -11,7 +12,7 @@ import pytest
 from conftest import ROOT, SHORT, long_only
 from test_hostile import HELLO
 
-COMMANDS = ["run", "doctor", "help", "version"]
+COMMANDS = ["run", "stats", "doctor", "help", "version"]
 
 
 def one_line(r, status, *words):
@@ -67,6 +68,10 @@ USAGE_ERRORS = [
     (["run", "--trace", "bt,to=-1"], "-1", "address"),
     (["run", "--trace", "bt,from=0x2000,to=0x1000"], "0x2000", "0x1000"),
     (["run", "--trace", "bt", "--engine", "interp"], "interp", "--engine bt"),
+    (["run", "--control", ""], "path"),
+    (["stats"], "PATH"),
+    (["stats", "a", "b"], "b"),
+    (["stats", "--all"], "--all"),
     (["doctor", "now"], "now"),
     (["version", "--all"], "--all"),
 ]
@@ -333,3 +338,54 @@ def test_trace_range(doppel, guest):
     assert lower and all(a < second for a in lower) and second not in upper
     assert len(lower) < len(everything)
     one_line(doppel("run", "--engine", "bt", "--kernel", kernel, "--trace", "bt,file=/nonexistent/log"), 1, "/nonexistent/log")
+
+
+SPIN = """
+    movl $ready, %esi
+    call puts
+1:  jmp 1b
+ready: .asciz "ready\\n"
+"""
+
+
+def ask(path, request):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        s.sendall(request)
+        s.shutdown(socket.SHUT_WR)
+        try:
+            return b"".join(iter(lambda: s.recv(4096), b""))
+        except ConnectionResetError: # closed with some of the request unread
+            return b""
+
+
+def test_stats_of_a_running_machine(doppel, guest, tmp_path):
+    path = tmp_path / "control"
+    with doppel.start("run", "--kernel", guest(SPIN), "--memory", "16M", "--cpus", "2", "--control", path) as p:
+        assert p.stdout.read(6) == b"ready\n"
+        assert path.stat().st_mode & 0o777 == 0o600
+        first = doppel("stats", path)
+        assert (first.status, first.err) == (0, "") and re.search(r"^cpu1\.instructions +\d+  \S", first.out, re.M), first
+        assert b"unknown" in ask(path, b"balloon\n")
+        assert ask(path, b"stats") == b"" and ask(path, b"x" * 1000) == b"" and ask(path, b"") == b""
+        second = doppel("stats", path)
+        count = [int(re.search(r"^cpu0\.exits +(\d+)", r.out, re.M)[1]) for r in (first, second)]
+        assert count[1] > count[0], "it goes on in between, and was stopped"
+        one_line(doppel("run", "--kernel", guest(HELLO), "--memory", "16M", "--control", path), 1, str(path), "in use")
+        p.terminate()
+        assert p.wait(60) == 128 + 15
+    assert not path.exists()
+    one_line(doppel("stats", path), 1, str(path), "no machine", "--control")
+
+
+def test_control_socket_that_was_left(doppel, guest, tmp_path):
+    path, file = tmp_path / "control", tmp_path / "file"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(path))
+    one_line(doppel("stats", path), 1, str(path), "no machine")
+    r = doppel("run", "--kernel", guest(HELLO), "--debug-exit", "--memory", "16M", "--control", path)
+    assert r.status == 43 and not path.exists(), r
+    file.write_text("precious")
+    one_line(doppel("run", "--kernel", guest(HELLO), "--memory", "16M", "--control", file), 1, str(file))
+    assert file.read_text() == "precious"
+    one_line(doppel("run", "--kernel", guest(HELLO), "--memory", "16M", "--control", "x" * 200), 1, "bytes")

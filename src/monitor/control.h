@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A socket on which a running virtual machine answers questions. */
+#ifndef DOPPEL_MONITOR_CONTROL_H
+#define DOPPEL_MONITOR_CONTROL_H
+
+#include "base/err.h"
+
+struct control;
+struct vm;
+
+/*
+ * Listen at path, for this user only; a socket that an ended program left there is taken over. A client sends one line and gets
+ * text until the end of the stream: to "stats" what vm_print_stats() says. One client at a time, and for a short time.
+ */
+int control_new(struct control **out, const char *path, struct vm *vm, struct err *e);
+void control_free(struct control *c); /* before the VM is freed, on its owner's thread; NULL is fine */
+
+/* The client: ask the machine that listens at path; its answer goes to the file descriptor out_fd. */
+int control_ask(const char *path, const char *line, int out_fd, struct err *e);
+
+#endif

@@ -386,6 +386,7 @@ static int see_through(struct run *r, struct err *e)
 
 static void release(struct run *r)
 {
+	device_options_release(&r->o.devices); /* without a machine; else they have gone with it */
 	default_guest_release(&r->guest);
 	file_unmap(&r->rom);
 	file_unmap(&r->kernel);
@@ -401,11 +402,14 @@ static int run(int argc, char **argv)
 
 	run_options_init(&r.o);
 	first = cli_parse(&run_command, argc, argv, &r.o, &status);
-	if (first < 0)
+	if (first < 0) {
+		release(&r);
 		return status;
+	}
 	if (first < argc)
 		r.command = argv + first;
 	if (check_options(&r, &e)) {
+		release(&r);
 		cli_fail("%s", e.msg);
 		return STATUS_USAGE;
 	}

@@ -110,6 +110,16 @@ static unsigned frames_of(struct nic *c)
 	return n;
 }
 
+static unsigned writable_of(struct nic *c)
+{
+	unsigned n;
+
+	lock_take(&c->lock);
+	n = c->writable;
+	lock_drop(&c->lock);
+	return n;
+}
+
 static void wait_frames(struct nic *c, unsigned n)
 {
 	for (unsigned ms = 0; ms < PATIENCE_MS; ms += 5) {
@@ -230,14 +240,14 @@ static void test_backpressure(void **state)
 	for (unsigned i = 0; i < 10000 && !refused; i++)
 		refused += !nic_send(&a, 1, 1500);
 	assert_int_equal(refused, 1);
-	assert_int_equal(a.writable, 0);
+	assert_int_equal(writable_of(&a), 0);
 	lock_take(&b.lock);
 	b.refuse = 0;
 	lock_drop(&b.lock);
 	net_resume(b.net);
-	for (unsigned ms = 0; ms < PATIENCE_MS && !a.writable; ms += 5)
+	for (unsigned ms = 0; ms < PATIENCE_MS && !writable_of(&a); ms += 5)
 		sleep_ms(5);
-	assert_int_equal(a.writable, 1);
+	assert_int_equal(writable_of(&a), 1);
 	nic_close(&a);
 	nic_close(&b);
 }

@@ -173,6 +173,7 @@ class Terminal:
         name = os.ttyname(self.slave)
 
         def own_terminal():
+            default_signals()
             os.setsid()
             os.close(os.open(name, os.O_RDWR))
 

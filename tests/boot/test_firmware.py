@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from conftest import BOOT_LIMIT, ROOT
+from conftest import BOOT_LIMIT, ROOT, long_only
 
 sys.path.insert(0, str(ROOT / "bench"))
 from lib.archive import Cpio
@@ -41,6 +41,7 @@ def test_grub(doppel, disk):
     assert "SeaBIOS (version" in r.out and "GRUB says hello" in r.out
 
 
+@long_only
 def test_kernel_by_grub(doppel, disk, tmp_path):
     guest = Guest(doppel.path)
     archive = Cpio(tmp_path / "initrd", guest.initrd)

@@ -22,20 +22,28 @@ static const struct net_kind *const kinds[] = { &net_user, &net_tap, &net_switch
 
 /* -- Queues -------------------------------------------------------------------------------------------- */
 
+size_t net_gather(void *buf, size_t room, const struct iovec *iov, unsigned n)
+{
+	uint8_t *to = buf;
+	size_t len = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (iov[i].iov_len > room - len)
+			return 0;
+		memcpy(to + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
+	}
+	return len;
+}
+
 static struct net_frame *frame_new(const struct iovec *iov, unsigned n_iov, size_t len, const struct net_offload *off)
 {
 	struct net_frame *f = malloc(sizeof(*f) + len);
-	uint8_t *to;
 
 	if (!f)
 		return NULL;
 	f->off = *off;
-	f->len = (uint32_t)len;
-	to = f->data;
-	for (unsigned i = 0; i < n_iov; i++) {
-		memcpy(to, iov[i].iov_base, iov[i].iov_len);
-		to += iov[i].iov_len;
-	}
+	f->len = (uint32_t)net_gather(f->data, len, iov, n_iov);
 	return f;
 }
 

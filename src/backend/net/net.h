@@ -45,6 +45,9 @@ struct net_handlers {
 	void (*link)(void *opaque, bool up);
 };
 
+/* Copy a frame's pieces into buf, one behind the other: its length, or 0 when it is longer than room. For NICs that need it whole. */
+size_t net_gather(void *buf, size_t room, const struct iovec *iov, unsigned n);
+
 /* Returns when no call of the former handlers is under way; NULL removes them. Nothing is received before. */
 void net_set_handlers(struct net *n, const struct net_handlers *h, void *opaque);
 

@@ -236,19 +236,6 @@ static uint32_t buffer_size(uint32_t rctl)
 	return rctl & RCTL_BSEX ? size * 16 : size;
 }
 
-static size_t flatten(uint8_t *buf, const struct iovec *iov, unsigned count)
-{
-	size_t len = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		if (iov[i].iov_len > NET_MAX_FRAME - len)
-			return 0;
-		memcpy(buf + len, iov[i].iov_base, iov[i].iov_len);
-		len += iov[i].iov_len;
-	}
-	return len;
-}
-
 /* Put the frame into as many descriptors as it takes; there are enough. */
 static void fill(struct e1000 *n, struct ring *r, const uint8_t *frame, uint32_t len, uint32_t size)
 {
@@ -284,7 +271,7 @@ bool e1000_receive(struct e1000 *n, const struct iovec *iov, unsigned n_iov)
 
 	if (!(rctl & RCTL_EN))
 		return true; /* nobody listens */
-	len = (uint32_t)flatten(frame, iov, n_iov);
+	len = (uint32_t)net_gather(frame, NET_MAX_FRAME, iov, n_iov);
 	if (len < MAC_SIZE || len > (rctl & RCTL_LPE ? JUMBO_MAX : ETHER_MAX) || !wanted(n, frame))
 		return true;
 	if (len < ETHER_MIN) {

@@ -227,19 +227,6 @@ static bool match(const struct pcnet *p, const uint8_t *dst, uint16_t *bits)
 	return *bits || (mode & MODE_PROM);
 }
 
-static size_t flatten(uint8_t *buf, size_t room, const struct iovec *iov, unsigned n)
-{
-	size_t len = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		if (iov[i].iov_len > room - len)
-			return 0;
-		memcpy(buf + len, iov[i].iov_base, iov[i].iov_len);
-		len += iov[i].iov_len;
-	}
-	return len;
-}
-
 /* The frame into one buffer after the other; the last one that there is holds what fits. */
 static void fill(struct pcnet *p, struct desc *d, const uint8_t *frame, uint32_t len, uint16_t bits)
 {
@@ -279,7 +266,7 @@ bool pcnet_receive(struct pcnet *p, const struct iovec *iov, unsigned n)
 
 	if (!(p->csr[0] & CSR0_RXON))
 		return true;
-	len = (uint32_t)flatten(frame, ETHER_MAX, iov, n);
+	len = (uint32_t)net_gather(frame, ETHER_MAX, iov, n);
 	if (len < MAC_SIZE || !match(p, frame, &bits))
 		return true;
 	if (len < ETHER_MIN) {

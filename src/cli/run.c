@@ -373,6 +373,7 @@ static int see_through(struct run *r, struct err *e)
 		if (!rc && again)
 			rc = vm_reset(r->vm, e);
 	} while (!rc && again);
+	vm_over(r->vm);
 	vm_print_stats(r->vm, &stats);
 	vm_print_cpu(r->vm, code, &where);
 	take_down(r, end == VM_END_STOPPED ? FLUSH_STOPPED_MS : -1);

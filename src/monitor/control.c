@@ -105,6 +105,11 @@ static void send_all(int fd, const char *text, size_t len)
 	}
 }
 
+static void print_stats(struct vm *vm, void *out)
+{
+	vm_print_stats(vm, out);
+}
+
 static void serve(const struct control *c, int fd)
 {
 	const struct timeval limit = { .tv_sec = CLIENT_MS / 1000 };
@@ -115,7 +120,7 @@ static void serve(const struct control *c, int fd)
 		return;
 	if (strcmp(line, "stats"))
 		strbuf_addf(&answer, "unknown request; 'stats' is known\n");
-	else if (!vm_ask_stats(c->vm, &answer))
+	else if (!vm_call(c->vm, print_stats, &answer))
 		goto out;
 	send_all(fd, answer.buf, answer.len);
 out:
@@ -191,7 +196,7 @@ void control_free(struct control *c)
 	if (!c)
 		return;
 	if (c->started) {
-		vm_no_more_questions(c->vm);
+		vm_end_calls(c->vm);
 		eventfd_write(c->stop_fd, 1);
 		pthread_join(c->thread, NULL);
 	}

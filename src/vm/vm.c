@@ -1,65 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The life of a virtual machine: created, running, paused, ended; and what ended it. */
+/* A virtual machine's making, loading and resetting, and what it tells about itself when it stands still. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include "base/lock.h"
 #include "base/log.h"
 #include "boot/acpi.h"
 #include "bus/device.h"
 #include "cpu/lockstep.h"
-#include "vm/vm.h"
+#include "vm/vm_internal.h"
 
 #define RNG_SEED_LEN 64
-
-struct vm {
-	struct vm_config cfg;
-	struct pc *pc;
-	enum vm_state state; /* the owner's thread */
-
-	struct lock lock;    /* guards what follows; vCPU threads take it under chips' locks */
-	pthread_cond_t cond;
-	bool ended;
-	enum vm_end end;
-	uint32_t code;
-	bool stop;           /* asked from outside, for good: outlives a reboot that is under way */
-	uint32_t stop_code;
-	struct strbuf *asked; /* somebody waits for statistics to be put there; vm_wait() does so */
-	bool deaf;           /* vm_no_more_questions() */
-};
-
-/* Note the first end and wake vm_wait(); what comes later happened to a guest that was already over. */
-static void note_end(struct vm *vm, enum vm_end end, uint32_t code)
-{
-	lock_take(&vm->lock);
-	if (!vm->ended) {
-		vm->ended = true;
-		vm->end = end;
-		vm->code = code;
-		pthread_cond_broadcast(&vm->cond);
-	}
-	lock_drop(&vm->lock);
-}
-
-static void on_event(void *opaque, const struct pc_event *ev)
-{
-	enum vm_end end = VM_END_ENGINE;
-
-	switch (ev->type) {
-	case PC_EVENT_SHUTDOWN:
-		end = ev->cause == PC_CAUSE_DEBUG_EXIT ? VM_END_DEBUG_EXIT : VM_END_POWER_OFF;
-		break;
-	case PC_EVENT_RESET:
-		end = ev->cause == PC_CAUSE_TRIPLE_FAULT ? VM_END_TRIPLE_FAULT : VM_END_RESET;
-		break;
-	case PC_EVENT_ERROR:
-		break;
-	}
-	note_end(opaque, end, ev->code);
-}
 
 /* Put the kernel into RAM, which is zero, and the boot processor at its entry. */
 static int load(struct vm *vm, struct boot_info *info, struct err *e)
@@ -95,7 +48,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 		.lockstep = cfg->lockstep,
 		.code_listener = cfg->code_listener,
 		.block_tracer = cfg->block_tracer,
-		.on_event = on_event,
+		.on_event = vm_on_pc_event,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int rc;
@@ -105,6 +58,8 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	vm->cfg = *cfg;
 	lock_init(&vm->lock, RANK_LEAF);
 	pthread_cond_init(&vm->cond, NULL);
+	list_init(&vm->calls);
+	list_init(&vm->listeners);
 	memcpy(pcc.serial, cfg->serial, sizeof(pcc.serial));
 	pcc.opaque = vm;
 	pcc.firmware = vm->cfg.firmware;
@@ -129,105 +84,6 @@ void vm_free(struct vm *vm)
 	pthread_cond_destroy(&vm->cond);
 	lock_release(&vm->lock);
 	free(vm);
-}
-
-int vm_start(struct vm *vm, struct err *e)
-{
-	int rc = pc_start(vm->pc, e);
-
-	if (rc)
-		return rc;
-	vm->state = VM_RUNNING;
-	pc_pause(vm->pc, false);
-	return 0;
-}
-
-void vm_pause(struct vm *vm, bool paused)
-{
-	if (vm->state != (paused ? VM_RUNNING : VM_PAUSED))
-		return;
-	vm->state = paused ? VM_PAUSED : VM_RUNNING;
-	pc_pause(vm->pc, paused);
-}
-
-enum vm_state vm_state(const struct vm *vm)
-{
-	return vm->state;
-}
-
-/* The VM stands still meanwhile, and nobody has the lock; whoever asks waits. */
-static void answer_locked(struct vm *vm)
-{
-	bool running = vm->state == VM_RUNNING;
-
-	lock_drop(&vm->lock);
-	if (running)
-		pc_pause(vm->pc, true);
-	vm_print_stats(vm, vm->asked);
-	if (running)
-		pc_pause(vm->pc, false);
-	lock_take(&vm->lock);
-	vm->asked = NULL;
-	pthread_cond_broadcast(&vm->cond);
-}
-
-bool vm_ask_stats(struct vm *vm, struct strbuf *out)
-{
-	bool answered;
-
-	lock_take(&vm->lock);
-	while (vm->asked && !vm->deaf)
-		pthread_cond_wait(&vm->cond, &vm->lock.m);
-	if (!vm->deaf) {
-		vm->asked = out;
-		pthread_cond_broadcast(&vm->cond);
-	}
-	while (vm->asked == out && !vm->deaf)
-		pthread_cond_wait(&vm->cond, &vm->lock.m);
-	answered = out->len != 0;
-	if (vm->asked == out)
-		vm->asked = NULL;
-	lock_drop(&vm->lock);
-	return answered;
-}
-
-void vm_no_more_questions(struct vm *vm)
-{
-	lock_take(&vm->lock);
-	vm->deaf = true;
-	pthread_cond_broadcast(&vm->cond);
-	lock_drop(&vm->lock);
-}
-
-enum vm_end vm_wait(struct vm *vm, uint32_t *code)
-{
-	enum vm_end end;
-
-	lock_take(&vm->lock);
-	while (!vm->ended && !vm->stop) {
-		if (vm->asked)
-			answer_locked(vm);
-		else
-			pthread_cond_wait(&vm->cond, &vm->lock.m);
-	}
-	end = vm->ended ? vm->end : VM_END_STOPPED;
-	*code = vm->ended ? vm->code : vm->stop_code;
-	lock_drop(&vm->lock);
-	if (vm->state == VM_RUNNING)
-		pc_pause(vm->pc, true);
-	vm->state = VM_ENDED;
-	return end;
-}
-
-void vm_stop(struct vm *vm, uint32_t code)
-{
-	lock_take(&vm->lock);
-	if (!vm->stop) {
-		vm->stop = true;
-		vm->stop_code = code;
-		pthread_cond_broadcast(&vm->cond);
-	}
-	lock_drop(&vm->lock);
 }
 
 /* Give RAM back to the host, which makes it read as zero, and tell engines that their code has gone. */
@@ -255,11 +111,7 @@ int vm_reset(struct vm *vm, struct err *e)
 		rc = load(vm, NULL, e);
 	if (rc)
 		return rc;
-	lock_take(&vm->lock);
-	vm->ended = false;
-	lock_drop(&vm->lock);
-	vm->state = VM_RUNNING;
-	pc_pause(vm->pc, false);
+	vm_after_reset(vm);
 	return 0;
 }
 

@@ -9,6 +9,8 @@
 /* The order in which locks nest, outermost first. Gaps leave room. */
 enum lock_rank {
 	RANK_VM = 10,      /* lifecycle of the VM */
+	RANK_DISPLAY = 12, /* a screen's surface; it has its chip draw */
+	RANK_INPUT = 14,   /* keys and pointer, on their way to a chip */
 	RANK_DEVICE = 20,  /* a chip: serial port, PIT, PCI function ... */
 	RANK_VIRTIO = 22,  /* a virtio device's registers; a configuration cycle of PCI may reach them */
 	RANK_VIRTQ = 25,   /* one virtqueue */

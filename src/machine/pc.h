@@ -18,6 +18,8 @@
 struct acpi_platform;
 struct chr;
 struct device_config;
+struct display;
+struct input;
 struct pc_chips;
 
 #define PC_SERIAL_PORTS 2
@@ -57,6 +59,8 @@ struct pc_config {
 	struct block_tracer block_tracer; /* text NULL: none */
 	bool count_jumps;                /* as in struct vcpu_group */
 	struct chr *serial[PC_SERIAL_PORTS]; /* COM1, COM2; borrowed, outlive the machine; NULL: nothing plugged in */
+	struct display *display;         /* where a graphics card draws; borrowed as well; NULL: nobody sees it */
+	struct input *input;             /* where keyboard and mouse get their events; NULL: nobody types */
 	struct boot_blob firmware;       /* ROM that runs after a reset; data NULL: none, the owner puts a kernel in place */
 	const struct device_config *devices; /* plugged in, in this order (machine/devices.h) */
 	unsigned n_devices;

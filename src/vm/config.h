@@ -28,6 +28,8 @@ struct vm_config {
 	unsigned n_initrds;
 	const char *append;           /* kernel command line */
 	struct chr *serial[PC_SERIAL_PORTS];
+	struct display *display;      /* what graphics cards draw on; NULL: nothing */
+	struct input *input;          /* keys and pointer; NULL: none */
 	struct device_config device[VM_MAX_DEVICES]; /* to be plugged in, in this order */
 	unsigned n_devices;
 	struct code_listener code_listener; /* for profilers; made NULL: none */

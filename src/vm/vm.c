@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include "backend/display/display.h"
 #include "base/log.h"
 #include "boot/acpi.h"
 #include "bus/device.h"
@@ -62,6 +63,8 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	list_init(&vm->listeners);
 	memcpy(pcc.serial, cfg->serial, sizeof(pcc.serial));
 	pcc.opaque = vm;
+	pcc.display = cfg->display;
+	pcc.input = cfg->input;
 	pcc.firmware = vm->cfg.firmware;
 	pcc.devices = vm->cfg.device;
 	pcc.n_devices = vm->cfg.n_devices;
@@ -123,6 +126,18 @@ int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e)
 int vm_balloon_actual(struct vm *vm, uint64_t *bytes, struct err *e)
 {
 	return pc_balloon_actual(vm->pc, bytes, e);
+}
+
+int vm_screendump(struct vm *vm, const char *path, struct err *e)
+{
+	if (!vm->cfg.display)
+		return err_set(e, ENODEV, "screendump '%s': the machine has no screen; give it one, as by --vga std", path);
+	return display_png(vm->cfg.display, path, e);
+}
+
+struct input *vm_input(const struct vm *vm)
+{
+	return vm->cfg.input;
 }
 
 void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out)

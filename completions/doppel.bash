@@ -5,7 +5,7 @@ _doppel()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch stats doctor help version"
 	local run_options="--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
---share --balloon --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
+--share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -52,7 +52,7 @@ _doppel()
 		;;
 	esac
 	case $prev in
-	--kernel | --firmware | --initrd | --control)
+	--kernel | --firmware | --initrd | --control | --vsock)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

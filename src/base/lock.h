@@ -25,6 +25,7 @@ enum lock_rank {
 	RANK_CHR = 80,     /* output queue of a character backend */
 	RANK_BLK = 82,     /* request queue of a disk */
 	RANK_NET = 84,     /* send queue of a network */
+	RANK_VSOCK = 86,   /* connections of a vsock */
 	RANK_CODE = 90,    /* the translator's code cache */
 	RANK_LEAF = 100,   /* takes nothing inside */
 };

@@ -27,6 +27,7 @@ static const struct device_option_kind kinds[] = {
 	{ "net", "virtio-net-pci", NULL, false, NULL, true },
 	{ "balloon", "virtio-balloon-pci", "size", false, NULL, false },
 	{ "share", "virtio-fs-pci", "dir", false, "tag", false },
+	{ "vsock", "virtio-vsock-pci", "path", false, NULL, false },
 	{ "device", NULL, NULL, false, NULL, false },
 };
 

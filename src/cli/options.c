@@ -130,6 +130,11 @@ static int set_balloon(void *opts, const char *arg, struct err *e)
 	return device_options_add(&((struct run_options *)opts)->devices, "balloon", arg, e);
 }
 
+static int set_vsock(void *opts, const char *arg, struct err *e)
+{
+	return device_options_add(&((struct run_options *)opts)->devices, "vsock", arg, e);
+}
+
 static int set_net(void *opts, const char *arg, struct err *e)
 {
 	return device_options_add(&((struct run_options *)opts)->devices, "net", arg, e);
@@ -199,6 +204,7 @@ const struct cli_option run_option_table[] = {
 	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH, none", set_net },
 	{ "share", "DIR[:TAG]", "a directory of the host: mount -t virtiofs TAG; readonly", set_share },
 	{ "balloon", "SIZE", "memory that the guest gives back at once, as 0 or 256M", set_balloon },
+	{ "vsock", "PATH[,cid=N]", "sockets without a network: CONNECT PORT, PATH_PORT", set_vsock },
 	{ "device", "NAME,...", "any device; 'help' and 'NAME,help' list them", set_device },
 	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/vsock/vsock.h"
 #include "base/bits.h"
 #include "machine/board.h"
 #include "machine/devices.h"
@@ -14,6 +15,7 @@
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
+#include "virtio/vsock.h"
 
 #define DEFAULT_NET_PAIRS 4u
 #define MAX_BLK_QUEUES 16
@@ -241,6 +243,29 @@ static int plug_fs(struct pc *pc, const struct device_config *cfg, struct err *e
 	return rc ? rc : plug_virtio(pc, cfg, virtio_fs_new(&c), e);
 }
 
+/* -- virtio-vsock ---------------------------------------------------------------------------------------- */
+
+static const struct device_prop_spec vsock_props[] = {
+	{ "path", PROP_STRING, 0, 0, NULL, "socket on the host for who wants to reach the guest" },
+	{ "cid", PROP_UINT, VIRTIO_VSOCK_MIN_CID, UINT32_MAX - 1, "3", "the guest's address" },
+	COMMON_PROPS,
+	{ 0 },
+};
+
+static int plug_vsock(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	const char *path = device_prop_string(cfg, "path");
+	struct virtio_vsock_config c = {
+		.mem = pc->mem, .cid = (uint32_t)device_prop_uint(cfg, "cid"), .features = ring_features(cfg),
+	};
+	int rc;
+
+	if (!path)
+		return err_set(e, EINVAL, "device '%s': give it a socket: path=PATH", cfg->driver);
+	rc = vsock_open(&c.vsock, path, e);
+	return rc ? rc : plug_virtio(pc, cfg, virtio_vsock_new(&c), e);
+}
+
 int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e)
 {
 	if (!pc->chips->virtio_balloon)
@@ -268,11 +293,13 @@ const struct device_driver virtio_drivers[] = {
 	{ "virtio-fs-pci", "a directory of the host", DEVICE_BUS_PCI, 0, fs_props, plug_fs },
 	{ "virtio-net-pci", "a network card", DEVICE_BUS_PCI, DEVICE_NEEDS_NET, net_props, plug_net },
 	{ "virtio-rng-pci", "the host's random numbers", DEVICE_BUS_PCI, 0, rng_props, plug_rng },
+	{ "virtio-vsock-pci", "sockets between guest and host", DEVICE_BUS_PCI, 0, vsock_props, plug_vsock },
 	{ "virtio-blk-device", "a disk, without PCI", DEVICE_BUS_SYSTEM, DEVICE_NEEDS_BLK, blk_props, plug_blk },
 	{ "virtio-serial-device", "consoles and channels, without PCI", DEVICE_BUS_SYSTEM, 0, serial_props, plug_serial },
 	{ "virtio-balloon-device", "takes memory back from the guest, without PCI", DEVICE_BUS_SYSTEM, 0, balloon_props, plug_balloon },
 	{ "virtio-fs-device", "a directory of the host, without PCI", DEVICE_BUS_SYSTEM, 0, fs_props, plug_fs },
 	{ "virtio-net-device", "a network card, without PCI", DEVICE_BUS_SYSTEM, DEVICE_NEEDS_NET, net_props, plug_net },
+	{ "virtio-vsock-device", "sockets between guest and host, without PCI", DEVICE_BUS_SYSTEM, 0, vsock_props, plug_vsock },
 	{ "virtio-rng-device", "the host's random numbers, without PCI", DEVICE_BUS_SYSTEM, 0, rng_props, plug_rng },
 	{ 0 },
 };

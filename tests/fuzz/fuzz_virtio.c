@@ -5,17 +5,21 @@
  *
  *   fuzz_virtio [--seconds N] [--iterations N] [--seed S]
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "backend/block/blk.h"
 #include "backend/chr/chr.h"
 #include "backend/net/net.h"
+#include "backend/vsock/vsock.h"
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/log.h"
@@ -26,16 +30,18 @@
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
+#include "virtio/vsock.h"
 
 #define DEFAULT_SECONDS 2
 #define DEFAULT_SEED    0x51ee7
 #define RAM_SIZE        (4 * MiB)
 #define BAR             0xd0000000ull
 #define BAR_STEP        0x100000ull
-#define DEVICES         6
+#define DEVICES         7
 #define RINGS           (64 * KiB)  /* rings and buffers are in the first of it, so that they often meet */
 #define RARE            512
 #define SLOW_S          5
+#define HOST_CLIENTS    32
 #define RSS_LIMIT_KIB   (512 * 1024)
 
 struct fuzz {
@@ -47,6 +53,8 @@ struct fuzz {
 	struct blk *blk;
 	struct chr *chr;
 	struct net *net;
+	const char *dir;
+	int listener, client[HOST_CLIENTS];
 	struct virtio_device *vd[DEVICES];
 	struct virtio_pci *pci[DEVICES];
 };
@@ -147,6 +155,54 @@ static void scribble(struct fuzz *f)
 	}
 }
 
+/* A vsock packet's header with a short range of ports, so that packets meet their connections. */
+static void scribble_vsock(struct fuzz *f)
+{
+	uint64_t at = ALIGN_DOWN(rnd(f) % RINGS, 64), r = rnd(f);
+	uint8_t h[44];
+
+	put_le64(h, VIRTIO_VSOCK_MIN_CID);
+	put_le64(h + 8, 2);
+	put_le32(h + 16, r & 3);
+	put_le32(h + 20, r >> 2 & 1 ? 1 : r >> 3 & 3);
+	put_le32(h + 24, r >> 5 & 3 ? (uint32_t)(r >> 8 & 0x3f) : (uint32_t)value(f));
+	put_le16(h + 28, 1);
+	put_le16(h + 30, r >> 16 & 7);
+	put_le32(h + 32, r >> 19 & 3);
+	put_le32(h + 36, (uint32_t)value(f));
+	put_le32(h + 40, (uint32_t)value(f));
+	space_dma_write(f->mem, at, h, sizeof(h));
+}
+
+/* A program on the host that connects to the guest, or takes its connections and says something. */
+static void host_client(struct fuzz *f)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	unsigned i = (unsigned)(rnd(f) % HOST_CLIENTS);
+	char line[32];
+
+	if (f->client[i] > 0)
+		close(f->client[i]);
+	f->client[i] = rnd(f) & 1 ? accept(f->listener, NULL, NULL) : -1;
+	snprintf(line, sizeof(line), "CONNECT %u\ntext", (unsigned)(rnd(f) & 3));
+	if (f->client[i] < 0) {
+		f->client[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+		snprintf(a.sun_path, sizeof(a.sun_path), "%s/vsock", f->dir);
+		if (connect(f->client[i], (struct sockaddr *)&a, sizeof(a)))
+			return;
+	}
+	send(f->client[i], line, rnd(f) % (strlen(line) + 1), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int listen_for_guest(struct fuzz *f)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/vsock_1", f->dir);
+	f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	return bind(f->listener, (struct sockaddr *)&a, sizeof(a)) || listen(f->listener, HOST_CLIENTS) ? -errno : 0;
+}
+
 static int big_step(struct fuzz *f, unsigned n)
 {
 	struct device *d = &f->vd[n]->dev;
@@ -154,6 +210,7 @@ static int big_step(struct fuzz *f, unsigned n)
 	struct err e = { "" };
 	int rc = 0;
 
+	host_client(f);
 	d->ops->quiesce(d, true);
 	switch (rnd(f) & 3) {
 	case 0:
@@ -196,6 +253,7 @@ static int step(struct fuzz *f)
 		break;
 	case 3:
 		scribble(f);
+		scribble_vsock(f);
 		break;
 	default:
 		if (!(rnd(f) & 15) || (atomic_load(&f->vd[n]->status) & VIRTIO_S_NEEDS_RESET))
@@ -220,14 +278,17 @@ static int build(struct fuzz *f, const char *dir, struct err *e)
 	struct virtio_blk_config blk = { .queues = 2, .serial = "fuzz", .features = VIRTIO_F_PACKED };
 	struct virtio_balloon_config balloon = { .initial = MiB, .deflate_on_oom = true, .reporting = true };
 	struct virtio_fs_config fs = { .tag = "fuzz" };
+	struct virtio_vsock_config vsock = { .cid = VIRTIO_VSOCK_MIN_CID };
 	struct virtio_net_config net = { .pairs = 2, .mergeable = true, .offloads = true };
 	struct pci_bus_config bc = { .mem32 = { 0xc0000000, 0x3ec00000 } };
 	struct blk_options bo;
 	struct region *r;
-	char image[64];
+	char image[64], socket_path[64];
 	int rc = ram_new(&f->ram, RAM_SIZE, e);
 
+	f->dir = dir;
 	snprintf(image, sizeof(image), "%s/disk", dir);
+	snprintf(socket_path, sizeof(socket_path), "%s/vsock", dir);
 	if (rc || (rc = clock_new(&f->clock, e)) || (rc = chr_open(&f->chr, "null", e)) || (rc = net_open(&f->net, "none", e)))
 		return rc;
 	blk_options_init(&bo);
@@ -235,10 +296,12 @@ static int build(struct fuzz *f, const char *dir, struct err *e)
 	bo.format = "raw";
 	if ((rc = blk_open(&f->blk, &bo, e)) || (rc = share_open(&fs.share, dir, false, e)))
 		return rc;
+	if ((rc = listen_for_guest(f)) || (rc = vsock_open(&vsock.vsock, socket_path, e)))
+		return rc;
 	f->mem = space_new("memory", 52);
 	f->pio = space_new("ports", 16);
 	space_add_ram(f->mem, &r, "ram", 0, RAM_SIZE, f->ram, false);
-	bc.mem = blk.mem = balloon.mem = fs.mem = net.mem = f->mem;
+	bc.mem = blk.mem = balloon.mem = fs.mem = net.mem = vsock.mem = f->mem;
 	bc.pio = f->pio;
 	f->bus = pci_bus_new(&bc);
 	blk.blk = f->blk;
@@ -250,6 +313,7 @@ static int build(struct fuzz *f, const char *dir, struct err *e)
 	plug(f, 3, virtio_balloon_new(&balloon));
 	plug(f, 4, virtio_fs_new(&fs));
 	plug(f, 5, virtio_net_new(&net));
+	plug(f, 6, virtio_vsock_new(&vsock));
 	return virtio_console_add_port(f->vd[2], 0, NULL, true, f->chr, e);
 }
 
@@ -262,6 +326,10 @@ static void tear_down(struct fuzz *f)
 		g->ops->free(g);
 		d->ops->free(d);
 	}
+	for (unsigned i = 0; i < HOST_CLIENTS; i++)
+		if (f->client[i] > 0)
+			close(f->client[i]);
+	close(f->listener);
 	pci_bus_free(f->bus);
 	blk_close(f->blk);
 	chr_free(f->chr);

@@ -4,7 +4,8 @@ _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch stats doctor help version"
-	local run_options="--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
+	local run_options="--boot --smbios --rtc \
+--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
 --share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
@@ -71,6 +72,15 @@ _doppel()
 	--device)
 		mapfile -t COMPREPLY < <(compgen -W "$(doppel run --device help 2>/dev/null | cut -d' ' -f1) help" -- "$cur")
 		;;
+	--boot)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "a c d n menu=on" -- "$cur")
+		;;
+	--smbios)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "type=0, type=1, type=2, type=3, type=4, type=17," -- "$cur")
+		;;
+	--rtc) mapfile -t COMPREPLY < <(compgen -W "utc localtime" -- "$cur") ;;
 	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;
 	--engine) mapfile -t COMPREPLY < <(compgen -W "auto interp bt help" -- "$cur") ;;
 	--serial) mapfile -t COMPREPLY < <(compgen -W "stdio pty file: unix: null" -- "$cur") ;;

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "boot/acpi.h"
 #include "boot/e820.h"
+#include "boot/smbios.h"
 #include "mem/ram.h"
 #include "x86/state.h"
 
@@ -42,6 +43,7 @@ struct boot_config {
 	const void *rng_seed;            /* entropy for the guest's generator (Linux); NULL: none */
 	size_t rng_seed_len;             /* at most BOOT_RNG_SEED_MAX */
 	const struct acpi_platform *acpi;  /* NULL: no tables */
+	const struct smbios_platform *smbios; /* NULL: no tables */
 	const struct e820_entry *reserved; /* ranges outside of RAM to report besides RAM */
 	unsigned n_reserved;
 };

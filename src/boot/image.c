@@ -169,6 +169,28 @@ void load_entry_64(struct loader *l, uint64_t rip)
 	l->info.entry = rip;
 }
 
+/* Anchor and structures in the F segment, where DSP0134 5.2 wants the former. */
+static int load_smbios(struct loader *l, struct err *e)
+{
+	const uint64_t table = SMBIOS_BASE + ALIGN_UP(SMBIOS_ANCHOR_SIZE, 16);
+	struct strbuf anchor = STRBUF_INIT, tables = STRBUF_INIT;
+	int rc = 0;
+
+	load_zeroes(l, SMBIOS_BASE, SMBIOS_SIZE);
+	if (!l->c->smbios)
+		return 0;
+	smbios_build(l->c->smbios, table, &anchor, &tables);
+	if (tables.len > SMBIOS_BASE + SMBIOS_SIZE - table)
+		rc = err_set(e, E2BIG, "SMBIOS tables: %zu bytes do not fit: use less memory", tables.len);
+	if (!rc)
+		rc = load_bytes(l, SMBIOS_BASE, anchor.buf, anchor.len);
+	if (!rc)
+		rc = load_bytes(l, table, tables.buf, tables.len);
+	strbuf_release(&anchor);
+	strbuf_release(&tables);
+	return rc;
+}
+
 static int load_firmware(struct loader *l, struct err *e)
 {
 	uint8_t ebda_kib = 1, word[2];
@@ -183,8 +205,9 @@ static int load_firmware(struct loader *l, struct err *e)
 	load_zeroes(l, E820_EBDA_BASE, E820_EBDA_END - E820_EBDA_BASE);
 	load_bytes(l, E820_EBDA_BASE, &ebda_kib, sizeof(ebda_kib));
 	load_zeroes(l, ACPI_TABLES_BASE, ACPI_TABLES_SIZE);
-	if (!l->c->acpi)
-		return 0;
+	rc = load_smbios(l, e);
+	if (rc || !l->c->acpi)
+		return rc;
 	rc = acpi_build(l->c->acpi, ACPI_TABLES_BASE, ACPI_TABLES_SIZE, &tables, e);
 	if (!rc)
 		rc = load_bytes(l, ACPI_TABLES_BASE, tables.buf, tables.len);

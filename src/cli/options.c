@@ -49,6 +49,24 @@ static int set_firmware(void *opts, const char *arg, struct err *e)
 	return 0;
 }
 
+static int set_boot(void *opts, const char *arg, struct err *e)
+{
+	struct run_options *o = opts;
+
+	o->boot_given = true;
+	return parse_boot(arg, &o->boot, e);
+}
+
+static int set_smbios(void *opts, const char *arg, struct err *e)
+{
+	return smbios_parse(&((struct run_options *)opts)->smbios, arg, e);
+}
+
+static int set_rtc(void *opts, const char *arg, struct err *e)
+{
+	return parse_rtc_base(arg, &((struct run_options *)opts)->rtc_offset_s, e);
+}
+
 int run_set_boot_disk(void *opts, const char *arg, struct err *e)
 {
 	struct run_options *o = opts;
@@ -194,6 +212,9 @@ const struct cli_option run_option_table[] = {
 	{ "initrd", "FILE", "initial RAM disk or module; can be given again", set_initrd },
 	{ "append", "TEXT", "kernel command line [console=ttyS0]; added to Debian's", set_append },
 	{ "firmware", "FILE", "ROM to start [SeaBIOS, where a DISK is given]", set_firmware },
+	{ "boot", "ORDER,...", "drives: a floppy, c disk, d CD, n net; menu=on, once=", set_boot },
+	{ "smbios", "type=N,...", "how it names itself: product=, serial=, uuid= ...", set_smbios },
+	{ "rtc", "BASE", "clock chip at the start: utc, localtime or a date [utc]", set_rtc },
 	{ "memory", "SIZE", "RAM, as in 512M or 1.5G [512M]", set_memory },
 	{ "cpus", "N", "virtual CPUs [1]", set_cpus },
 	{ "cpu", "MODEL", "model, +feature, -feature by commas [host]; 'help' lists", set_cpu },

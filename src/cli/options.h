@@ -18,6 +18,10 @@ struct run_options {
 	unsigned n_initrds;
 	const char *append;               /* NULL: not given */
 	const char *firmware;             /* NULL: not given */
+	struct pc_boot boot;
+	bool boot_given;
+	struct smbios_config smbios;
+	int64_t rtc_offset_s;
 	const char *boot_disk;            /* the disk to be booted; NULL: none was named */
 	uint64_t memory;
 	uint64_t cpus;

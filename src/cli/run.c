@@ -63,6 +63,8 @@ static int check_options(struct run *r, struct err *e)
 	if (r->firmware && (r->o.kernel || r->o.n_initrds || r->o.append))
 		return err_set(e, EINVAL, "firmware starts what it finds on a disk; leave out --kernel, --initrd and --append, or the disk and "
 			       "--firmware");
+	if (r->o.boot_given && !r->firmware)
+		return err_set(e, EINVAL, "--boot: firmware reads it, and none starts here; name a disk to boot, or give --firmware");
 	if (r->command && r->own_guest)
 		return err_set(e, EINVAL, "command '%s': the default guest runs it; leave out --kernel, --initrd, --firmware and the disk to boot",
 			       r->command[0]);
@@ -236,6 +238,9 @@ static int start(struct run *r, struct err *e)
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
 	c->lockstep = r->o.lockstep;
+	c->boot = r->o.boot;
+	c->smbios = r->o.smbios;
+	c->rtc_offset_s = r->o.rtc_offset_s;
 	say_slow_engine(c->engine);
 	rc = r->o.perf_map ? perfmap_open(&c->code_listener, e) : 0;
 	if (!rc && r->o.trace.on)

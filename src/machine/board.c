@@ -23,6 +23,7 @@
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
 #include "machine/board.h"
+#include "machine/bootorder.h"
 #include "machine/devices.h"
 #include "virtio/transport_mmio.h"
 #include "machine/firmware.h"
@@ -197,7 +198,7 @@ static int wire_timers(struct pc *pc, struct pc_chips *c)
 	int rc;
 
 	c->pit = board_add(pc, pit_new(irq_router_line(c->router, IRQ_TIMER), pc->clock));
-	c->rtc = board_add(pc, rtc_new(irq_router_line(c->router, IRQ_RTC), pc->clock));
+	c->rtc = board_add(pc, rtc_new(irq_router_line(c->router, IRQ_RTC), pc->clock, pc->cfg.rtc_offset_s));
 	c->pm = board_add(pc, acpi_pm_new(&pm));
 	rc = pit_attach(c->pit, pc->pio, PIT_PORT, PORT_B);
 	if (!rc)
@@ -341,6 +342,7 @@ int board_new(struct pc *pc, struct err *e)
 	for (unsigned i = 0; !rc && i < pc->cfg.n_devices; i++)
 		rc = device_plug(pc, &pc->cfg.devices[i], e);
 	fill_cmos(pc, c);
+	board_boot_describe(pc);
 	return rc ? rc : firmware_describe(pc, e);
 }
 
@@ -386,6 +388,22 @@ void board_firmware_init(struct pc *pc)
 void pc_power_button(struct pc *pc)
 {
 	acpi_pm_power_button(pc->chips->pm);
+}
+
+void pc_smbios_platform(const struct pc *pc, struct smbios_platform *out)
+{
+	uint32_t leaf[4];
+
+	cpuid_query(pc->group.v[0], 1, 0, leaf);
+	*out = (struct smbios_platform){
+		.config = pc->cfg.smbios,
+		.cpus = pc->group.n,
+		.cpu_signature = leaf[0],
+		.cpu_features = leaf[3],
+		.ram_low = pc->ram->low_size,
+		.ram_high = pc->ram->high_size,
+		.firmware = pc->cfg.firmware.data,
+	};
 }
 
 void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)

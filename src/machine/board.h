@@ -11,6 +11,17 @@
 
 #define PC_COM1_PORT 0x3f8
 
+#define BOARD_BOOT_PATHS 32
+
+/* Devices to boot from, by ascending index (machine/bootorder.h). */
+struct boot_paths {
+	struct {
+		uint32_t index;
+		char text[96];
+	} path[BOARD_BOOT_PATHS];
+	unsigned n;
+};
+
 struct pc_chips {
 	struct irq_router *router;
 	struct lapic_bus *lapic_bus;
@@ -33,6 +44,7 @@ struct pc_chips {
 	struct piix_isa *piix_isa;
 	struct piix_pm *piix_pm;
 	struct fw_cfg *fw_cfg;
+	struct boot_paths boot;
 	unsigned n_nics; /* that were given an address of the machine's own */
 	struct ram_slot *rom; /* NULL: there is no firmware */
 };

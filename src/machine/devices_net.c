@@ -6,7 +6,7 @@
 
 #include "dev/net/e1000.h"
 #include "dev/net/pcnet.h"
-#include "machine/board.h"
+#include "machine/bootorder.h"
 #include "machine/devices.h"
 #include "machine/devices_net.h"
 
@@ -30,7 +30,7 @@ int device_mac(struct pc *pc, const struct device_config *cfg, uint8_t mac[6], s
 	return 0;
 }
 
-static const struct device_prop_spec props[] = { DEVICE_MAC_PROP, { 0 } };
+static const struct device_prop_spec props[] = { DEVICE_MAC_PROP, DEVICE_BOOT_PROP, { 0 } };
 
 static int plug_e1000(struct pc *pc, const struct device_config *cfg, struct err *e)
 {
@@ -41,7 +41,7 @@ static int plug_e1000(struct pc *pc, const struct device_config *cfg, struct err
 		rc = device_pci_devfn(pc, cfg, &c.devfn, e);
 	if (!rc)
 		board_add(pc, e1000_new(&c));
-	return rc;
+	return rc ? rc : board_boot_pci(pc, cfg, c.devfn, "ethernet", "/ethernet-phy@0", e);
 }
 
 static int plug_pcnet(struct pc *pc, const struct device_config *cfg, struct err *e)
@@ -53,7 +53,7 @@ static int plug_pcnet(struct pc *pc, const struct device_config *cfg, struct err
 		rc = device_pci_devfn(pc, cfg, &c.devfn, e);
 	if (!rc)
 		board_add(pc, pcnet_new(&c));
-	return rc;
+	return rc ? rc : board_boot_pci(pc, cfg, c.devfn, "ethernet", "/ethernet-phy@0", e);
 }
 
 const struct device_driver net_drivers[] = {

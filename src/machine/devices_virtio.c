@@ -7,6 +7,7 @@
 #include "backend/vsock/vsock.h"
 #include "base/bits.h"
 #include "machine/board.h"
+#include "machine/bootorder.h"
 #include "machine/devices.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
@@ -41,7 +42,15 @@ static bool is_mmio(const struct device_config *cfg)
 	return device_driver_find(cfg->driver)->bus == DEVICE_BUS_SYSTEM;
 }
 
-static int plug_virtio(struct pc *pc, const struct device_config *cfg, struct virtio_device *vd, struct err *e)
+/* How firmware's path of a device goes on; no name: nobody boots from it. */
+struct boot_path {
+	const char *name, *rest;
+};
+
+static const struct boot_path no_boot, disk_boot = { "scsi", "/disk@0,0" }, net_boot = { "ethernet", "/ethernet-phy@0" };
+
+static int plug_virtio(struct pc *pc, const struct device_config *cfg, const struct boot_path *boot, struct virtio_device *vd,
+		       struct err *e)
 {
 	struct virtio_pci_config c = {
 		.bus = pc->chips->pci, .msi = irq_router_msi(pc->chips->router),
@@ -59,7 +68,7 @@ static int plug_virtio(struct pc *pc, const struct device_config *cfg, struct vi
 	rc = device_pci_devfn(pc, cfg, &c.devfn, e);
 	if (!rc)
 		board_add(pc, virtio_pci_new(vd, &c));
-	return rc;
+	return rc || !boot->name ? rc : board_boot_pci(pc, cfg, c.devfn, boot->name, boot->rest, e);
 }
 
 /* -- virtio-blk ----------------------------------------------------------------------------------------- */
@@ -69,6 +78,7 @@ static const struct device_prop_spec blk_props[] = {
 	{ "num-queues", PROP_UINT, 1, MAX_BLK_QUEUES, NULL, "request queues; one for each CPU, up to " MAX_BLK_QUEUES_TEXT
 	  ", if not given" },
 	{ "queue-size", PROP_UINT, 2, VQ_MAX_SIZE, "256", "entries of a queue, a power of two" },
+	DEVICE_BOOT_PROP,
 	COMMON_PROPS,
 	{ 0 },
 };
@@ -83,7 +93,7 @@ static int plug_blk(struct pc *pc, const struct device_config *cfg, struct err *
 
 	if (size & (size - 1))
 		return err_set(e, EINVAL, "device '%s': queue-size=%u: give a power of two", cfg->driver, (unsigned)size);
-	return plug_virtio(pc, cfg, virtio_blk_new(&c), e);
+	return plug_virtio(pc, cfg, &disk_boot, virtio_blk_new(&c), e);
 }
 
 /* -- virtio-net ----------------------------------------------------------------------------------------- */
@@ -96,6 +106,7 @@ static const struct device_prop_spec net_props[] = {
 	{ "queue-pairs", PROP_UINT, 1, VIRTIO_NET_MAX_PAIRS, NULL, "pairs of queues; one for each CPU, up to 4, if not given" },
 	{ "mrg_rxbuf", PROP_BOOL, 0, 0, "on", "offer mergeable receive buffers" },
 	{ "offloads", PROP_BOOL, 0, 0, "on", "offer checksum and segmentation offloads" },
+	DEVICE_BOOT_PROP,
 	{ "queue-size", PROP_UINT, 2, VQ_MAX_SIZE, "256", "entries of a queue, a power of two" },
 	COMMON_PROPS,
 	{ 0 },
@@ -141,7 +152,7 @@ static int plug_net(struct pc *pc, const struct device_config *cfg, struct err *
 			return rc;
 		c.mac[MAC_LEN - 1] = devfn;
 	}
-	return plug_virtio(pc, cfg, virtio_net_new(&c), e);
+	return plug_virtio(pc, cfg, &net_boot, virtio_net_new(&c), e);
 }
 
 /* -- virtio-rng ----------------------------------------------------------------------------------------- */
@@ -150,7 +161,7 @@ static const struct device_prop_spec rng_props[] = { COMMON_PROPS, { 0 } };
 
 static int plug_rng(struct pc *pc, const struct device_config *cfg, struct err *e)
 {
-	return plug_virtio(pc, cfg, virtio_rng_new(pc->mem, ring_features(cfg)), e);
+	return plug_virtio(pc, cfg, &no_boot, virtio_rng_new(pc->mem, ring_features(cfg)), e);
 }
 
 /* -- virtio-serial and its ports ------------------------------------------------------------------------- */
@@ -175,7 +186,7 @@ static int plug_serial(struct pc *pc, const struct device_config *cfg, struct er
 	unsigned ports = (unsigned)device_prop_uint(cfg, "max_ports");
 
 	pc->chips->virtio_console = virtio_console_new(pc->mem, ports, ring_features(cfg));
-	return plug_virtio(pc, cfg, pc->chips->virtio_console, e);
+	return plug_virtio(pc, cfg, &no_boot, pc->chips->virtio_console, e);
 }
 
 static int plug_port(struct pc *pc, const struct device_config *cfg, struct err *e)
@@ -213,7 +224,7 @@ static int plug_balloon(struct pc *pc, const struct device_config *cfg, struct e
 	if (c.initial >= ram_size(pc->ram))
 		return err_set(e, ERANGE, "device '%s': size: more than the guest's memory", cfg->driver);
 	pc->chips->virtio_balloon = virtio_balloon_new(&c);
-	return plug_virtio(pc, cfg, pc->chips->virtio_balloon, e);
+	return plug_virtio(pc, cfg, &no_boot, pc->chips->virtio_balloon, e);
 }
 
 /* -- virtio-fs ------------------------------------------------------------------------------------------- */
@@ -240,7 +251,7 @@ static int plug_fs(struct pc *pc, const struct device_config *cfg, struct err *e
 		return err_set(e, EINVAL, "device '%s': dir=%s: give a tag of 1 to %d bytes: tag=NAME", cfg->driver, dir,
 			       VIRTIO_FS_TAG);
 	rc = share_open(&c.share, dir, device_prop_bool(cfg, "readonly"), e);
-	return rc ? rc : plug_virtio(pc, cfg, virtio_fs_new(&c), e);
+	return rc ? rc : plug_virtio(pc, cfg, &no_boot, virtio_fs_new(&c), e);
 }
 
 /* -- virtio-vsock ---------------------------------------------------------------------------------------- */
@@ -263,7 +274,7 @@ static int plug_vsock(struct pc *pc, const struct device_config *cfg, struct err
 	if (!path)
 		return err_set(e, EINVAL, "device '%s': give it a socket: path=PATH", cfg->driver);
 	rc = vsock_open(&c.vsock, path, e);
-	return rc ? rc : plug_virtio(pc, cfg, virtio_vsock_new(&c), e);
+	return rc ? rc : plug_virtio(pc, cfg, &no_boot, virtio_vsock_new(&c), e);
 }
 
 int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e)

@@ -85,6 +85,19 @@ static int describe_acpi(struct pc *pc, struct fw_cfg *f, struct err *e)
 	return 0;
 }
 
+static void describe_smbios(struct pc *pc, struct fw_cfg *f)
+{
+	struct strbuf anchor = STRBUF_INIT, tables = STRBUF_INIT;
+	struct smbios_platform platform;
+
+	pc_smbios_platform(pc, &platform);
+	smbios_build(&platform, 0, &anchor, &tables);
+	fw_cfg_set_file(f, "etc/smbios/smbios-anchor", anchor.buf, anchor.len);
+	fw_cfg_set_file(f, "etc/smbios/smbios-tables", tables.buf, tables.len);
+	strbuf_release(&anchor);
+	strbuf_release(&tables);
+}
+
 int firmware_describe(struct pc *pc, struct err *e)
 {
 	struct fw_cfg *f = pc->chips->fw_cfg;
@@ -97,5 +110,6 @@ int firmware_describe(struct pc *pc, struct err *e)
 	fw_cfg_set_u16(f, FW_CFG_NOGRAPHIC, 1);
 	describe_ram(pc, f);
 	describe_console(pc, f);
+	describe_smbios(pc, f);
 	return describe_acpi(pc, f, e);
 }

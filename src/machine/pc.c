@@ -5,7 +5,7 @@
 
 #include "cpu/lockstep.h"
 #include "cpu/pvclock.h"
-#include "machine/board.h"
+#include "machine/bootorder.h"
 
 #define MEM_ADDR_BITS 52
 #define PIO_ADDR_BITS 16
@@ -191,6 +191,7 @@ void pc_reset(struct pc *pc)
 
 	list_for_each(d, &pc->devices, node)
 		d->ops->reset(d);
+	board_boot_order(pc, !pc->started);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		vcpu_reset(pc->group.v[i], false);
 	if (!pc->cfg.firmware.data)

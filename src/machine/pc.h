@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "boot/boot.h"
+#include "boot/smbios.h"
 #include "cpu/cpuid.h"
 #include "cpu/vcpu.h"
 #include "irq/irq.h"
@@ -49,6 +50,18 @@ struct pc_event {
 	uint32_t code;
 };
 
+#define PC_BOOT_DRIVES 3
+
+/* What firmware shall boot. All zero: as it likes best. */
+struct pc_boot {
+	char order[PC_BOOT_DRIVES + 1]; /* kinds of drives: a floppy, c disk, d CD, n network; empty: cad */
+	char once[PC_BOOT_DRIVES + 1];  /* the same, until the first reset; empty: no difference */
+	bool menu;                      /* offer the boot menu */
+	bool strict;                    /* nothing but devices with a bootindex */
+	uint16_t splash_ms;             /* how long the menu's key is waited for; 0: as long as firmware does */
+	uint32_t retry_ms;              /* try again so long after nothing could be booted, and 1; 0: as firmware does */
+};
+
 struct pc_config {
 	uint64_t ram_size;               /* bytes, as ram_new() */
 	unsigned cpus;                   /* 1 to PC_MAX_CPUS */
@@ -62,6 +75,9 @@ struct pc_config {
 	struct display *display;         /* where a graphics card draws; borrowed as well; NULL: nobody sees it */
 	struct input *input;             /* where keyboard and mouse get their events; NULL: nobody types */
 	struct boot_blob firmware;       /* ROM that runs after a reset; data NULL: none, the owner puts a kernel in place */
+	struct pc_boot boot;
+	struct smbios_config smbios;
+	int64_t rtc_offset_s;            /* what the battery-backed clock shows more than UTC at first */
 	const struct device_config *devices; /* plugged in, in this order (machine/devices.h) */
 	unsigned n_devices;
 	/*
@@ -112,6 +128,9 @@ void pc_power_button(struct pc *pc);
  */
 int pc_balloon_set(struct pc *pc, uint64_t bytes, struct err *e);
 int pc_balloon_actual(struct pc *pc, uint64_t *bytes, struct err *e);
+
+/* What the SMBIOS tables must say about it. */
+void pc_smbios_platform(const struct pc *pc, struct smbios_platform *out);
 
 /* What the ACPI tables must say about this machine (boot/acpi.h). */
 void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out);

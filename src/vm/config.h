@@ -27,6 +27,10 @@ struct vm_config {
 	struct boot_blob initrd[VM_MAX_INITRDS];
 	unsigned n_initrds;
 	const char *append;           /* kernel command line */
+	const char *name;             /* what people call it; NULL: nothing */
+	struct pc_boot boot;
+	struct smbios_config smbios;
+	int64_t rtc_offset_s;         /* as parse_rtc_base() */
 	struct chr *serial[PC_SERIAL_PORTS];
 	struct display *display;      /* what graphics cards draw on; NULL: nothing */
 	struct input *input;          /* keys and pointer; NULL: none */
@@ -52,5 +56,17 @@ int parse_number(const char *text, const char *what, uint64_t min, uint64_t max,
 
 /* Parse and check a memory size: as parse_size(), in the range for guest RAM, rounded up to 4 KiB. */
 int parse_memory(const char *text, uint64_t *bytes, struct err *e);
+
+/*
+ * Parse what is booted: "ORDER[,once=ORDER][,menu=on|off][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]", the first
+ * perhaps as order=; ORDER is up to three of the letters a, c, d, n. What is not named stays. -EINVAL with a message.
+ */
+int parse_boot(const char *text, struct pc_boot *b, struct err *e);
+
+/*
+ * Parse what the clock chip shows at first: "utc", "localtime", or a date as 2006-06-17T16:01:21 or 2006-06-17; perhaps behind
+ * "base=". As seconds that it is ahead of the host's UTC now. -EINVAL with a message.
+ */
+int parse_rtc_base(const char *text, int64_t *offset_s, struct err *e);
 
 #endif

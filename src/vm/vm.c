@@ -19,6 +19,7 @@
 static int load(struct vm *vm, struct boot_info *info, struct err *e)
 {
 	struct acpi_platform acpi = { 0 };
+	struct smbios_platform smbios;
 	uint8_t seed[RNG_SEED_LEN];
 	struct boot_config bc = {
 		.kernel = vm->cfg.kernel,
@@ -29,9 +30,11 @@ static int load(struct vm *vm, struct boot_info *info, struct err *e)
 		.rng_seed = seed,
 		.rng_seed_len = sizeof(seed),
 		.acpi = &acpi,
+		.smbios = &smbios,
 	};
 
 	pc_acpi_platform(vm->pc, &acpi);
+	pc_smbios_platform(vm->pc, &smbios);
 	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed) ||
 	    getrandom(&bc.kaslr_seed, sizeof(bc.kaslr_seed), 0) != sizeof(bc.kaslr_seed))
 		return err_set(e, errno, "no random numbers for the guest: getrandom: %s", strerror(errno));
@@ -66,6 +69,9 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	pcc.display = cfg->display;
 	pcc.input = cfg->input;
 	pcc.firmware = vm->cfg.firmware;
+	pcc.boot = vm->cfg.boot;
+	pcc.smbios = vm->cfg.smbios;
+	pcc.rtc_offset_s = vm->cfg.rtc_offset_s;
 	pcc.devices = vm->cfg.device;
 	pcc.n_devices = vm->cfg.n_devices;
 	rc = pc_new(&vm->pc, &pcc, e);

@@ -20,7 +20,7 @@ static int setup(void **state)
 {
 	f = (struct fixture){ 0 };
 	bench_init(&f.b);
-	f.rtc = rtc_new(probe_line(&f.irq), f.b.clock);
+	f.rtc = rtc_new(probe_line(&f.irq), f.b.clock, 0);
 	assert_int_equal(rtc_attach(f.rtc, f.b.pio, PORT), 0);
 	return 0;
 }

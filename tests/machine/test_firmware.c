@@ -35,6 +35,7 @@ struct fixture {
 };
 
 static struct fixture f;
+static struct pc_boot with_boot; /* of the next machine */
 
 static int setup(void **state)
 {
@@ -42,6 +43,7 @@ static int setup(void **state)
 	struct stat st;
 
 	memset(&f, 0, sizeof(f));
+	memset(&with_boot, 0, sizeof(with_boot));
 	if (fd < 0 || fstat(fd, &st))
 		return -1;
 	f.bios_len = (size_t)st.st_size;
@@ -66,7 +68,7 @@ static void start(uint64_t ram, unsigned cpus)
 	struct device_config debugcon = { .driver = "isa-debugcon", .prop = { { "iobase", "0x402" } }, .n_props = 1 };
 	struct pc_config c = {
 		.ram_size = ram, .cpus = cpus, .cpu_spec = "host", .engine = engine_choose(NULL),
-		.firmware = { .data = f.bios, .len = f.bios_len, .name = SEABIOS }, .devices = &debugcon, .n_devices = 1,
+		.boot = with_boot, .firmware = { .data = f.bios, .len = f.bios_len, .name = SEABIOS }, .devices = &debugcon, .n_devices = 1,
 	};
 	struct err e = { "" };
 	char spec[80];
@@ -99,6 +101,12 @@ static void expect(const char *text)
 	fail_msg("SeaBIOS has not said '%s', but: %s", text, f.text);
 }
 
+static uint8_t cmos(uint8_t index)
+{
+	space_write(f.pc->pio, 0x70, 1, index);
+	return (uint8_t)space_read(f.pc->pio, 0x71, 1);
+}
+
 static void test_seabios(void **state)
 {
 	start(512 * MiB, 1);
@@ -123,6 +131,21 @@ static void test_large(void **state)
 	expect("addr 0x0000000100000000 len 0x0000000080000000 [RAM]");
 	expect("Found 2 cpu(s)");
 	expect("No bootable device");
+}
+
+/* The boot order by kinds of drives, the once of it, and the menu. */
+static void test_boot_order(void **state)
+{
+	with_boot = (struct pc_boot){ .order = "cd", .once = "n", .menu = true, .splash_ms = 1, .strict = true };
+	start(64 * MiB, 1);
+	expect("Press ESC for boot menu");
+	expect("boot order:\n1: HALT");
+	expect("Copying SMBIOS from");
+	expect("No bootable device");
+	assert_int_equal(cmos(0x3d), 0x04);
+	pc_pause(f.pc, true);
+	pc_reset(f.pc);
+	assert_int_equal(cmos(0x3d), 0x32);
 }
 
 /* What the guest did to shadow memory does not survive a reset: the firmware starts from its ROM again. */
@@ -154,7 +177,7 @@ static void test_impossible(void **state)
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-	static const struct CMUnitTest tests[] = { T(test_seabios), T(test_large), T(test_reset), T(test_impossible) };
+	static const struct CMUnitTest tests[] = { T(test_seabios), T(test_large), T(test_boot_order), T(test_reset), T(test_impossible) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 #include "base/bits.h"
 #include "vm/config.h"
@@ -84,12 +86,55 @@ static void test_memory(void **state)
 	assert_int_equal(parse_memory("lots", &v, &e), -EINVAL);
 }
 
+static void test_boot(void **state)
+{
+	static const char *const bad[] = { "", "x", "cc", "acdn", "c,", "c,menu", "c,menu=x", "c,d", "c,once=", "c,splash-time=70000",
+					   "c,splash-time=x", "c,reboot-timeout=-2", "c,colour=red" };
+	struct pc_boot b = { 0 };
+	struct err e;
+
+	assert_int_equal(parse_boot("dc,once=n,menu=on,splash-time=5000,reboot-timeout=0,strict=on", &b, &e), 0);
+	assert_string_equal(b.order, "dc");
+	assert_string_equal(b.once, "n");
+	assert_true(b.menu && b.strict);
+	assert_int_equal(b.splash_ms, 5000);
+	assert_int_equal(b.retry_ms, 1);
+	assert_int_equal(parse_boot("menu=off,reboot-timeout=-1", &b, &e), 0);
+	assert_string_equal(b.order, "dc");
+	assert_false(b.menu);
+	assert_int_equal(b.retry_ms, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(parse_boot(bad[i], &b, &e), -EINVAL - (strstr(bad[i], "70000") ? ERANGE - EINVAL : 0));
+	assert_string_equal(b.order, "dc"); /* what is refused changes nothing */
+}
+
+static void test_rtc(void **state)
+{
+	time_t now = time(NULL);
+	int64_t s;
+	struct err e;
+
+	assert_int_equal(parse_rtc_base("utc", &s, &e), 0);
+	assert_int_equal(s, 0);
+	assert_int_equal(parse_rtc_base("base=2001-09-09T01:46:40", &s, &e), 0); /* 1000000000 */
+	assert_in_range(1000000000 - s, now, time(NULL));
+	assert_int_equal(parse_rtc_base("2001-09-09", &s, &e), 0);
+	setenv("TZ", "XXX-3", 1);
+	tzset();
+	assert_int_equal(parse_rtc_base("localtime", &s, &e), 0);
+	assert_int_equal(s, 3 * 3600);
+	assert_int_equal(parse_rtc_base("2001-09-09T01:46:40Z", &s, &e), -EINVAL);
+	assert_int_equal(parse_rtc_base("now", &s, &e), -EINVAL);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_boot),
+		cmocka_unit_test(test_rtc),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -58,6 +58,7 @@ struct rtc {
 	struct timer timer;
 	struct clock *clock;
 	struct irq_line irq;
+	int64_t base_s;      /* seconds that it was ahead of the host at first */
 };
 
 /* Time of day as the chip has it: seconds since 1970 and their fraction. */
@@ -406,12 +407,12 @@ static bool state_valid(const struct rtc *r)
 	       r->offset_s + MAX_OFFSET_S <= 2 * MAX_OFFSET_S && r->seen_s + MAX_OFFSET_S <= 2 * MAX_OFFSET_S;
 }
 
-/* A new battery: the host's time. */
+/* A new battery: the time it was made with. */
 static void power_up(struct rtc *r)
 {
 	struct instant t;
 
-	r->offset_s = 0;
+	r->offset_s = (uint64_t)r->base_s;
 	r->cmos[REG_A] = RESET_A;
 	r->cmos[REG_B] = B_24H;
 	t = rtc_now(r);
@@ -472,7 +473,7 @@ static const struct device_ops rtc_ops = {
 	.state_version = 1,
 };
 
-struct rtc *rtc_new(struct irq_line irq, struct clock *clock)
+struct rtc *rtc_new(struct irq_line irq, struct clock *clock, int64_t offset_s)
 {
 	struct rtc *r = calloc(1, sizeof(*r));
 
@@ -481,6 +482,7 @@ struct rtc *rtc_new(struct irq_line irq, struct clock *clock)
 	list_init(&r->dev.node);
 	r->irq = irq;
 	r->clock = clock;
+	r->base_s = offset_s;
 	power_up(r);
 	lock_init(&r->lock, RANK_DEVICE);
 	timer_init(&r->timer, clock, rtc_timer, r);

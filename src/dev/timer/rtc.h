@@ -15,8 +15,8 @@
 
 struct rtc;
 
-/* The clock shows clock_wall_ns(), UTC, until the guest sets it. */
-struct rtc *rtc_new(struct irq_line irq, struct clock *clock);
+/* The clock shows clock_wall_ns(), UTC, and offset_s seconds more, until the guest sets it. */
+struct rtc *rtc_new(struct irq_line irq, struct clock *clock, int64_t offset_s);
 
 /* What firmware has left in a byte of CMOS RAM; index from RTC_CMOS_FIRST on. */
 void rtc_set_cmos(struct rtc *r, unsigned index, uint8_t val);

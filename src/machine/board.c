@@ -326,6 +326,7 @@ int board_new(struct pc *pc, struct err *e)
 	if (!c)
 		return err_set(e, ENOMEM, "machine: out of memory");
 	pc->chips = c;
+	board_disks_init(pc);
 	rc = map_ram(pc);
 	if (!rc)
 		rc = wire_interrupts(pc, c);
@@ -350,6 +351,8 @@ void board_free(struct pc *pc)
 {
 	struct pc_chips *c = pc->chips;
 
+	if (c)
+		board_give_up_disks(pc);
 	while (!list_empty(&pc->devices)) {
 		struct device *d = list_entry(pc->devices.prev, struct device, node);
 
@@ -358,6 +361,7 @@ void board_free(struct pc *pc)
 	}
 	if (!c)
 		return;
+	board_disks_release(pc);
 	if (c->pci)
 		pci_bus_free(c->pci);
 	pam_free(c->pam);

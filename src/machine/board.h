@@ -46,6 +46,11 @@ struct pc_chips {
 	struct fw_cfg *fw_cfg;
 	struct boot_paths boot;
 	unsigned n_nics; /* that were given an address of the machine's own */
+	struct pc_disks {
+		struct list list; /* of disks.c's; constant once the machine is built */
+		struct lock lock; /* RANK_DEVICE */
+		unsigned n_full;  /* lock */
+	} disks;
 	struct ram_slot *rom; /* NULL: there is no firmware */
 };
 
@@ -67,6 +72,17 @@ void board_free(struct pc *pc);
 
 /* What firmware sets up after a reset without being asked. */
 void board_firmware_init(struct pc *pc);
+
+/*
+ * disks.c: a disk whose host is full stops the machine until there is space. To be watched from when it is plugged in; tried again
+ * when the machine goes on; given up before its chips are reset or freed, with which all its requests end.
+ */
+struct blk;
+void board_disks_init(struct pc *pc);
+void board_watch_disk(struct pc *pc, struct blk *blk);
+void board_retry_disks(struct pc *pc);
+void board_give_up_disks(struct pc *pc);
+void board_disks_release(struct pc *pc);
 
 /* Tell the owner; for chips' callbacks. */
 void pc_tell(struct pc *pc, enum pc_event_type type, enum pc_cause cause, uint32_t code);

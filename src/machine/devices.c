@@ -222,7 +222,11 @@ int device_plug(struct pc *pc, const struct device_config *cfg, struct err *e)
 {
 	int rc = device_check(cfg, e);
 
-	return rc ? rc : device_driver_find(cfg->driver)->plug(pc, cfg, e);
+	if (!rc)
+		rc = device_driver_find(cfg->driver)->plug(pc, cfg, e);
+	if (!rc && cfg->blk)
+		board_watch_disk(pc, cfg->blk);
+	return rc;
 }
 
 /* The last one counts, as on a command line. */

@@ -179,6 +179,7 @@ void pc_pause(struct pc *pc, bool paused)
 	}
 	clock_pause(pc->clock, false);
 	quiesce(pc, false);
+	board_retry_disks(pc);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		pvclock_update(pc->group.v[i]);
 	for (unsigned i = 0; i < pc->group.n; i++)
@@ -189,6 +190,7 @@ void pc_reset(struct pc *pc)
 {
 	struct device *d;
 
+	board_give_up_disks(pc);
 	list_for_each(d, &pc->devices, node)
 		d->ops->reset(d);
 	board_boot_order(pc, !pc->started);

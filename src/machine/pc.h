@@ -32,6 +32,7 @@ enum pc_event_type {
 	PC_EVENT_RESET,    /* the guest wants pc_reset(), or died of a triple fault, which is a reset on hardware */
 	PC_EVENT_ERROR,    /* an engine cannot go on; it has logged why */
 	PC_EVENT_IO_ERROR, /* a disk's writes wait for space on the host; who says so has logged it */
+	PC_EVENT_IO_SPACE, /* no disk's writes wait any more */
 };
 
 enum pc_cause {
@@ -42,6 +43,7 @@ enum pc_cause {
 	PC_CAUSE_PORT92,       /* fast reset */
 	PC_CAUSE_CF9,          /* reset control register */
 	PC_CAUSE_ENGINE,
+	PC_CAUSE_HOST_FULL,
 };
 
 struct pc_event {
@@ -81,7 +83,7 @@ struct pc_config {
 	const struct device_config *devices; /* plugged in, in this order (machine/devices.h) */
 	unsigned n_devices;
 	/*
-	 * Called on the thread of a vCPU, possibly with a chip's lock held: note it and wake somebody.
+	 * Called on the thread of a vCPU or a disk, possibly with a chip's lock held: note it and wake somebody.
 	 * No pc_ function may be called from there, nor a lock be taken of a lower rank than RANK_LEAF.
 	 * The guest runs on until its owner pauses it.
 	 */

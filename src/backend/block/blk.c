@@ -8,18 +8,20 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/block/blk_impl.h"
 #include "base/log.h"
 
+#define RETRY_NS 1000000000ull /* between trials of what the host had no space for */
+
 struct rq {
 	struct bio bio;
 	struct blk *b;
 	struct blk_request *r;
 	uint64_t start_ns;
+	bool was_kept;
 	struct list node; /* free_rqs or kept */
 };
 
@@ -60,30 +62,56 @@ static void count(struct blk *b, const struct rq *q, int rc)
 		atomic_fetch_add_explicit(&c->errors, 1, memory_order_relaxed);
 }
 
+static bool gives_up(const struct blk *b)
+{
+	return b->stop || b->giving_up;
+}
+
 /* True when the request stays with us until there is space. */
 static bool keep(struct blk *b, struct rq *q)
 {
-	void (*on_full)(void *opaque, const char *message);
+	const struct blk_space_handlers *h;
 	void *opaque;
-	char message[400];
 
 	lock_take(&b->lock);
-	on_full = b->stop || b->give_up ? NULL : b->on_full;
-	opaque = b->on_full_opaque;
-	if (on_full)
+	h = gives_up(b) ? NULL : b->space;
+	opaque = b->space_opaque;
+	if (h)
 		b->n_kept++;
 	pthread_cond_broadcast(&b->quiet);
 	lock_drop(&b->lock);
-	if (!on_full)
+	if (!h)
 		return false;
+	if (list_empty(&b->kept))
+		b->retry_ns = loop_now() + RETRY_NS;
 	list_add_tail(&b->kept, &q->node);
+	b->n_full += !q->was_kept;
+	q->was_kept = true;
 	if (!b->full_reported) {
 		b->full_reported = true;
-		snprintf(message, sizeof(message), "%.300s: the host has no space left for it; make space, then go on",
-			 b->file);
-		on_full(opaque, message);
+		h->full(opaque);
 	}
 	return true;
+}
+
+/* The request is done. Was it the last of those that had no space? */
+static void note_space(struct blk *b, struct rq *q)
+{
+	const struct blk_space_handlers *h;
+	void *opaque;
+
+	if (!q->was_kept)
+		return;
+	q->was_kept = false;
+	if (--b->n_full)
+		return;
+	b->full_reported = false;
+	lock_take(&b->lock);
+	h = b->space;
+	opaque = b->space_opaque;
+	lock_drop(&b->lock);
+	if (h)
+		h->on(opaque);
 }
 
 static void image_done(struct bio *bio, int rc)
@@ -96,6 +124,7 @@ static void image_done(struct bio *bio, int rc)
 	if (unlikely(rc == -ENOSPC || rc == -EDQUOT) && r->op != BLK_READ && keep(b, q))
 		return;
 	count(b, q, rc);
+	note_space(b, q);
 	list_add_tail(&b->free_rqs, &q->node);
 	end_request(b, r, rc);
 }
@@ -203,7 +232,6 @@ static void handle_kept(struct blk *b, bool give_up)
 
 	list_init(&now);
 	take_all(&b->kept, &now);
-	b->full_reported = false;
 	while (!list_empty(&now)) {
 		struct rq *q = list_entry(now.next, struct rq, node);
 
@@ -215,6 +243,7 @@ static void handle_kept(struct blk *b, bool give_up)
 			struct blk_request *r = q->r;
 
 			count(b, q, -ENOSPC);
+			note_space(b, q);
 			list_add_tail(&b->free_rqs, &q->node);
 			end_request(b, r, -ENOSPC);
 		} else {
@@ -269,17 +298,20 @@ static bool take_work(struct blk *b)
 {
 	struct list fresh;
 	bool calls, retry, give_up, stop;
+	const bool due = !list_empty(&b->kept) && loop_now() >= b->retry_ns;
 
 	list_init(&fresh);
 	lock_take(&b->lock);
 	take_all(&b->incoming, &fresh);
 	calls = !list_empty(&b->calls);
-	give_up = b->give_up || (b->stop && b->n_kept);
-	retry = b->retry || give_up;
-	b->retry = b->give_up = false;
+	give_up = gives_up(b) && b->n_kept;
+	retry = b->retry;
+	b->retry = false;
 	stop = b->stop;
 	lock_drop(&b->lock);
 	if (retry)
+		b->full_reported = false; /* who asks wants to hear */
+	if (retry || due || give_up)
 		handle_kept(b, give_up);
 	take_all(&fresh, &b->held);
 	if (calls && !finish_calls(b))
@@ -302,7 +334,7 @@ static bool nothing_new(struct blk *b)
 	bool nothing;
 
 	lock_take(&b->lock);
-	nothing = list_empty(&b->incoming) && !b->n_at_once && (list_empty(&b->calls) || b->active) && !b->retry && !b->give_up &&
+	nothing = list_empty(&b->incoming) && !b->n_at_once && (list_empty(&b->calls) || b->active) && !b->retry && !(b->giving_up && b->n_kept) &&
 		  (!b->stop || b->active || !list_empty(&b->waiting));
 	lock_drop(&b->lock);
 	return nothing;
@@ -337,8 +369,10 @@ static void *disk_thread(void *arg)
 	if (rc)
 		return NULL;
 	while (!take_work(b)) {
-		uint64_t wait = let_go(b);
+		uint64_t wait = let_go(b), now = loop_now();
 
+		if (!list_empty(&b->kept))
+			wait = MIN(wait, b->retry_ns - MIN(now, b->retry_ns));
 		loop_announce_sleep(b->loop);
 		loop_step(b->loop, nothing_new(b) ? wait : 0);
 	}
@@ -410,29 +444,32 @@ void blk_drain(struct blk *b)
 	lock_drop(&b->lock);
 }
 
-static void set_flag(struct blk *b, bool *flag)
+void blk_retry(struct blk *b)
 {
 	lock_take(&b->lock);
-	*flag = true;
+	b->retry = true;
 	lock_drop(&b->lock);
 	loop_wake(b->loop);
 }
 
-void blk_retry(struct blk *b)
-{
-	set_flag(b, &b->retry);
-}
-
 void blk_give_up(struct blk *b)
 {
-	set_flag(b, &b->give_up);
+	lock_take(&b->lock);
+	b->giving_up++;
+	lock_drop(&b->lock);
+	loop_wake(b->loop);
+	lock_take(&b->lock);
+	while (b->outstanding)
+		pthread_cond_wait(&b->quiet, &b->lock.m);
+	b->giving_up--;
+	lock_drop(&b->lock);
 }
 
-void blk_set_full_handler(struct blk *b, void (*on_full)(void *opaque, const char *message), void *opaque)
+void blk_set_space_handlers(struct blk *b, const struct blk_space_handlers *h, void *opaque)
 {
 	lock_take(&b->lock);
-	b->on_full = on_full;
-	b->on_full_opaque = opaque;
+	b->space = h;
+	b->space_opaque = opaque;
 	lock_drop(&b->lock);
 }
 

@@ -75,12 +75,23 @@ int blk_write_zeroes(struct blk *b, uint64_t offset, uint64_t len, bool unmap);
 int blk_flush(struct blk *b);
 
 /*
- * What happens when the host can't carry out a write for lack of space (-ENOSPC, -EDQUOT): the request is kept, on_full(opaque) is
- * called once on the disk's thread, and blk_retry() tries again what was kept. Without a handler the request fails.
+ * What happens when the host can't carry out a write for lack of space (-ENOSPC, -EDQUOT): the request is kept, and full(opaque) is
+ * called once, on the disk's thread with no lock held. What is kept is tried again every second, and by blk_retry(), after which
+ * full() is called again if there is still no space; on(opaque) when nothing is kept any more. Without handlers
+ * the request fails.
  */
-void blk_set_full_handler(struct blk *b, void (*on_full)(void *opaque, const char *message), void *opaque);
+struct blk_space_handlers {
+	void (*full)(void *opaque);
+	void (*on)(void *opaque);
+};
+void blk_set_space_handlers(struct blk *b, const struct blk_space_handlers *h, void *opaque);
 void blk_retry(struct blk *b);
-void blk_give_up(struct blk *b); /* what is kept fails with -ENOSPC; blk_close() does so too */
+
+/*
+ * Wait until all requests are done; what finds no space fails with -ENOSPC. For who can't wait for space, as before a
+ * reset: the buffers are somebody else's afterwards. blk_close() does so too. As blk_drain().
+ */
+void blk_give_up(struct blk *b);
 
 enum blk_cache {
 	BLK_CACHE_WRITEBACK, /* the host's page cache; flushes are carried out */

@@ -41,17 +41,20 @@ struct blk {
 	unsigned outstanding;     /* requests submitted and not done */
 	unsigned n_at_once;       /* of calls: those that don't wait */
 	unsigned n_kept;          /* of those: kept for lack of space */
-	bool retry, give_up, stop;
+	bool retry, stop;
+	unsigned giving_up;       /* callers of blk_give_up() */
 	struct blk_events events;
 	void *events_opaque;
-	void (*on_full)(void *opaque, const char *message);
-	void *on_full_opaque;
+	const struct blk_space_handlers *space;
+	void *space_opaque;
 
 	/* The disk's thread's. */
 	struct list waiting;      /* blk_request: the limits don't let them go yet */
 	struct list held;         /* blk_request: behind a call */
 	struct list kept;         /* struct rq: no space on the host */
+	unsigned n_full;          /* requests that have been kept and are not done yet */
 	bool full_reported;
+	uint64_t retry_ns;        /* when the kept ones are tried again */
 	unsigned active;          /* requests that the image has */
 	struct list free_rqs;
 	struct throttle bps, iops;

@@ -69,6 +69,9 @@ static void compare_vectors(const struct x86_fpu *a, const struct x86_fpu *b, st
 	if (a->fcw != b->fcw || a->fsw != b->fsw || a->ftw != b->ftw || a->mxcsr != b->mxcsr)
 		strbuf_addf(out, "  fcw fsw ftw mxcsr   engine %x %x %x %x  reference %x %x %x %x\n", a->fcw, a->fsw, a->ftw,
 			    a->mxcsr, b->fcw, b->fsw, b->ftw, b->mxcsr);
+	if (a->fip != b->fip || a->fdp != b->fdp || a->fop != b->fop || a->fcs != b->fcs || a->fds != b->fds)
+		strbuf_addf(out, "  fcs:fip fds:fdp fop engine %x:%" PRIx64 " %x:%" PRIx64 " %x  reference %x:%" PRIx64 " %x:%" PRIx64 " %x\n",
+			    a->fcs, a->fip, a->fds, a->fdp, a->fop, b->fcs, b->fip, b->fds, b->fdp, b->fop);
 }
 
 void lockstep_compare_state(struct lockstep *ls, bool fpu, struct strbuf *out)

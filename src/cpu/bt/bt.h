@@ -134,7 +134,7 @@ struct bt_mode {
 	uint8_t la57;       /* which branch targets are canonical */
 	uint8_t form;       /* enum bt_form */
 	uint8_t fsgsbase;   /* RDFSBASE and its kin are there, and addresses have 48 bits */
-	uint8_t zero;
+	uint8_t x87;        /* x87 instructions need no check */
 	struct bt_legacy legacy;
 };
 
@@ -156,6 +156,15 @@ static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
 {
 	return !__builtin_memcmp(&a, &b, sizeof(a));
 }
+
+/*
+ * The last x87 instructions that ran, as host code: of those with a memory operand, and of those without, 0 if none did so since
+ * the last of the others. What a later look at FIP, FDP and FOP finds is made of it (x87.c).
+ */
+struct bt_x87 {
+	uint32_t mem, reg;
+	uint64_t offset; /* of the memory operand in its segment */
+};
 
 struct bt_block;
 struct bt_cache;
@@ -215,6 +224,7 @@ struct bt {
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
 	uint64_t dispatches;     /* jumps through a jump cache, while they are counted */
 	uint32_t branch;         /* host code of the indirect branch on its way */
+	struct bt_x87 x87;
 	uint64_t seg_base[2];    /* FS, GS */
 	struct bt_segment segment[SEG_COUNT]; /* outside of 64-bit mode */
 	uint64_t page_bits;      /* ~0xfff, for PEXT */
@@ -289,6 +299,8 @@ void bt_fpu_park(struct bt *bt);   /* put the guest's FPU state away if it is in
 void bt_fpu_resume(struct bt *bt); /* and back */
 void bt_fpu_snapshot(struct bt *bt); /* the image is what the guest has, wherever that is */
 void bt_fpu_reload(struct bt *bt);   /* the image has been changed since: that is what the guest has */
+
+void bt_x87_settle(struct bt *bt); /* x87_state.c: bt->x87 moves into the state; inside, behind each exit */
 
 /* flow.c: RIP is non-canonical after an indirect branch: state as before the branch, which faults itself. */
 void bt_undo_branch(struct bt *bt);

@@ -72,8 +72,15 @@ struct bt_map {
 	bool fpu;
 	bool parked;        /* the flags are: flags.c */
 	struct bt_flag_marks marks;
-	int32_t rsp;        /* what an indirect branch has added to RSP before it leaves */
+	uint8_t x87;        /* enum bt_x87_kind, and for one with a memory operand the segment above its bits */
+	union {
+		int32_t rsp; /* what an indirect branch has added to RSP before it leaves */
+		uint16_t fop; /* of an x87 instruction */
+	};
 };
+
+/* Instructions that the x87's pointers lead to (SDM vol. 1, 8.1.8). */
+enum bt_x87_kind { X87_NOT, X87_REGISTER, X87_MEMORY, X87_KIND_BITS = 2 };
 
 #define BT_NO_PAGE       UINT64_MAX
 #define BT_UNMAPPED_PAGE (UINT64_MAX - 1) /* gpa2: it cannot be fetched; the reference raises the fault */

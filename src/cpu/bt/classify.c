@@ -106,12 +106,6 @@ static bool is_plain_vector(const struct bt_insn *in)
 	return !(in->mem && in->writes_mem && in->i.avx.mask.reg != ZYDIS_REGISTER_K0 && in->i.avx.mask.reg != ZYDIS_REGISTER_NONE);
 }
 
-/* x87 instructions that show where instructions stand would show our own code; they are the reference's. */
-static bool is_x87(const struct bt_insn *in)
-{
-	return in->i.meta.isa_ext == ZYDIS_ISA_EXT_X87 || in->i.meta.category == ZYDIS_CATEGORY_X87_ALU; /* FISTTP */
-}
-
 /* Zydis names no register of theirs: VZEROUPPER, and conversions from memory to a general register, which use MXCSR. */
 static bool is_hidden_vector(const struct bt_insn *in)
 {
@@ -219,7 +213,8 @@ static void find_operands(struct bt_insn *in)
 				in->uses[k] = 1;
 		}
 	}
-	in->fpu |= is_x87(in) || is_hidden_vector(in);
+	in->x87 = bt_is_x87(in);
+	in->fpu |= in->x87 || is_hidden_vector(in);
 }
 
 /* A direct branch to a non-canonical target faults itself, with nothing pushed. */
@@ -341,9 +336,10 @@ static enum bt_class classify(const struct bt *bt, const struct bt_insn *in, str
 	}
 	if (has_odd_operand(in))
 		return refuse;
+	if (in->x87)
+		return mode.x87 && bt_x87_is_native(in) ? with_memory(in) : BT_INTERP_FPU;
 	if (in->fpu)
-		return is_plain_vector(in) && !is_x87(in) && mode.fpu >= level_needed(in) ? with_memory(in)
-										       : BT_INTERP_FPU;
+		return is_plain_vector(in) && mode.fpu >= level_needed(in) ? with_memory(in) : BT_INTERP_FPU;
 	if (in->i.mnemonic == ZYDIS_MNEMONIC_POPCNT || in->i.mnemonic == ZYDIS_MNEMONIC_CRC32)
 		return with_memory(in);
 	return is_plain_integer(in->i.meta.category) && !refused_integer(in) ? with_memory(in) : BT_INTERP;

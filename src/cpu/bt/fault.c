@@ -84,6 +84,9 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 		.rip = bt_block_at(c, (uint32_t)pc)->la + m->rip_off,
 		.kind = m->fpu ? SITE_INTERP_FPU : SITE_INTERP,
 	};
+	/* The error of an instruction shows at the next one, whose own note does not stand yet. */
+	if (m > &c->map[bt_block_at(c, (uint32_t)pc)->map] && m[-1].x87 == X87_REGISTER)
+		bt->x87.reg = m[-1].host;
 	if (m->parked)
 		uc->uc_mcontext.gregs[REG_EFL] = (greg_t)(((uint64_t)uc->uc_mcontext.gregs[REG_EFL] & ~FL_ARITH) |
 							  bt_unparked(bt->parked_flags));

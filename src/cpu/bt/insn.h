@@ -38,6 +38,7 @@ struct bt_insn {
 	uint8_t cls;
 	bool fpu;         /* touches x87, MMX, vector or mask state */
 	bool writes_mem;
+	bool x87;         /* an x87 instruction, control instructions included */
 	uint8_t uses[2], defs[2];       /* r10, r11 as data operands: read (or partly written), written */
 	uint64_t target;  /* outside of 64-bit mode, of a direct branch; 0: unknown */
 	bool flags_live;  /* arithmetic flags before it matter: read by it, or by what follows before being set */
@@ -111,6 +112,12 @@ uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la);
 
 /* Behind in, where `before` holds before it; first: in is a block's first instruction, whatever `before` says. */
 struct bt_flag_marks bt_flag_marks(struct bt_flag_marks before, const struct bt_insn *in, bool first);
+
+/* x87.c: of a classified instruction. */
+bool bt_is_x87(const struct bt_insn *in);
+bool bt_x87_is_native(const struct bt_insn *in); /* it needs nothing that only the reference has */
+void bt_x87_map(const struct bt_insn *in, struct bt_map *m);
+void bt_emit_x87_note(struct translation *t, unsigned n); /* behind instruction n */
 
 /* access.c */
 /* T0 = linear address of the memory operand. */

@@ -53,6 +53,7 @@ static struct bt_mode mode_at(const struct vcpu *v, enum mmu_mode mmu)
 	return (struct bt_mode){
 		.mmu = (uint8_t)mmu,
 		.fpu = (uint8_t)fpu_level(v),
+		.x87 = !(s->cr0 & (CR0_EM | CR0_TS)),
 		.tsc_native = !v->turn && s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
 		.ring0 = !outer,
 		.la57 = (s->cr4 & CR4_LA57) != 0,
@@ -318,6 +319,8 @@ static void store_context(struct bt *bt, const struct bt_site *site)
 	s->rip = site->kind == SITE_INDIRECT ? bt->exit_t0 : site->rip;
 	if (!x86_64bit(s)) /* a block address: legacy.h */
 		s->rip = (uint32_t)(s->rip - s->seg[SEG_CS].base);
+	if (bt->x87.mem | bt->x87.reg)
+		bt_x87_settle(bt);
 	settle_shadow(bt);
 }
 

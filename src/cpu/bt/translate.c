@@ -198,6 +198,7 @@ static void emit_memory(struct translation *t, const struct bt_insn *in)
 		load_slot(&t->a, T0, &t->bt->exit_t0);
 		mov_imm(&t->a, T1, 0);
 		bt_emit_memory_insn(t, in);
+		bt_emit_x87_note(t, 0);
 		bt_add_stub(t, jmp_forward(&t->a), SITE_CROSSED, bt_next_rip(in));
 		return;
 	}
@@ -258,6 +259,7 @@ static void emit_insns(struct translation *t)
 			.marks = marks,
 			.rsp = bt_branch_rsp(in),
 		};
+		bt_x87_map(in, &c->map[c->n_map - 1]);
 		if (in->cls != BT_COPY && in->cls != BT_NOP)
 			t->holds[0] = t->holds[1] = false;
 		bt_settle_flags(t, n);
@@ -267,6 +269,8 @@ static void emit_insns(struct translation *t)
 			bt_emit_member(t, &t->plan, n);
 		else
 			emit_insn(t, in);
+		if (t->mode.form != FORM_CROSSING)
+			bt_emit_x87_note(t, n);
 	}
 	t->keep_flags = !t->parked;
 	if (!bt_ends_block(&t->insn[t->n - 1]))

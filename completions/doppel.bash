@@ -5,7 +5,7 @@ _doppel()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch stats doctor help version"
 	local run_options="--boot --smbios --rtc \
---kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --net \
+--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --ephemeral --net \
 --share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()

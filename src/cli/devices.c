@@ -205,7 +205,7 @@ int device_options_add(struct device_options *o, const char *name, const char *a
 	return rc;
 }
 
-static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
+static int open_one(struct device_option *o, bool ephemeral, struct vm_config *c, struct err *e)
 {
 	const struct device_option_kind *k = o->kind;
 	struct device_config *d = vm_config_add_device(c, k->driver ? k->driver : o->first, e);
@@ -227,11 +227,13 @@ static int open_one(struct device_option *o, struct vm_config *c, struct err *e)
 		rc = device_prop_set(d, k->first, o->first, e);
 	if (!rc && k->blk) {
 		b.file = strdup(o->first);
+		b.ephemeral |= ephemeral;
 		rc = blk_open(&o->blk, &b, e);
 		d->blk = o->blk;
 	}
 	if (!rc && drive) {
 		rc = blk_options_parse(&b, drive, e);
+		b.ephemeral |= ephemeral;
 		if (!rc)
 			rc = blk_open(&o->blk, &b, e);
 		d->blk = o->blk;
@@ -253,7 +255,7 @@ int device_options_open(struct device_options *o, struct vm_config *c, struct er
 	int rc = 0;
 
 	for (unsigned i = 0; i < o->n && !rc; i++)
-		rc = open_one(&o->option[i], c, e);
+		rc = open_one(&o->option[i], o->ephemeral, c, e);
 	return rc;
 }
 

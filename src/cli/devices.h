@@ -24,6 +24,7 @@ struct device_option {
 struct device_options {
 	struct device_option option[VM_MAX_DEVICES];
 	unsigned n;
+	bool ephemeral;          /* every disk is as with its own property of that name */
 };
 
 /* Note an option by its name ("disk") and check what can be checked without opening anything: usage errors. */

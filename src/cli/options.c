@@ -138,6 +138,12 @@ static int set_disk(void *opts, const char *arg, struct err *e)
 	return device_options_add(&((struct run_options *)opts)->devices, "disk", arg, e);
 }
 
+static int set_ephemeral(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->devices.ephemeral = true;
+	return 0;
+}
+
 static int set_share(void *opts, const char *arg, struct err *e)
 {
 	return device_options_add(&((struct run_options *)opts)->devices, "share", arg, e);
@@ -222,6 +228,7 @@ const struct cli_option run_option_table[] = {
 	{ "lockstep", NULL, "compare with the reference, block by block", set_lockstep },
 	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
 	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
+	{ "ephemeral", NULL, "what is written to disks is gone at the end", set_ephemeral },
 	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH, none", set_net },
 	{ "share", "DIR[:TAG]", "a directory of the host: mount -t virtiofs TAG; readonly", set_share },
 	{ "balloon", "SIZE", "memory that the guest gives back at once, as 0 or 256M", set_balloon },

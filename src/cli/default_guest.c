@@ -12,6 +12,7 @@
 #include "cli/default_guest.h"
 #include "cli/fetch.h"
 #include "cli/guest/guest_files.h"
+#include "cli/modules.h"
 #include "cli/sha256.h"
 #include "cli/subprocess.h"
 #include "machine/devices.h"
@@ -30,7 +31,8 @@
 
 /* What the guest's scripts use of busybox. */
 static const char *const applets[] = { "sh",	   "mount", "mkdir", "hostname", "ifconfig",
-				       "poweroff", "grep",  "awk",   "cut",	 "uname" };
+				       "poweroff", "grep",  "awk",   "cut",	 "uname",
+				       "cat",	 "sort",  "xargs", "modprobe", "udhcpc", "ip" };
 
 static const struct fetch_request kernel_request = {
 	"linux-image-cloud-amd64", "linux-image-", "boot/vmlinuz-", "Debian's kernel",
@@ -164,6 +166,7 @@ static void build_initrd(const struct mapped_file *busybox, struct strbuf *out)
 	cpio_file(out, "init", 0755, guest_init, sizeof(guest_init));
 	cpio_file(out, "bin/busybox", 0755, busybox->data, busybox->len);
 	cpio_file(out, "doppel/agent", 0755, guest_agent, sizeof(guest_agent));
+	cpio_file(out, "doppel/dhcp", 0755, guest_dhcp, sizeof(guest_dhcp));
 	cpio_file(out, "etc/profile", 0644, guest_profile, sizeof(guest_profile));
 	cpio_file(out, "etc/passwd", 0644, passwd, sizeof(passwd) - 1);
 	cpio_file(out, "etc/group", 0644, group, sizeof(group) - 1);
@@ -180,6 +183,7 @@ static void initrd_name(const struct mapped_file *busybox, struct strbuf *name)
 		    (long long)busybox->mtime.tv_sec, busybox->mtime.tv_nsec);
 	strbuf_add(&parts, guest_init, sizeof(guest_init));
 	strbuf_add(&parts, guest_agent, sizeof(guest_agent));
+	strbuf_add(&parts, guest_dhcp, sizeof(guest_dhcp));
 	strbuf_add(&parts, guest_profile, sizeof(guest_profile));
 	sha256_hex(parts.buf, parts.len, hex);
 	strbuf_addf(name, "initrd-%s-%.16s.cpio", DOPPEL_VERSION, hex);
@@ -232,6 +236,10 @@ static int build_request(const struct guest_request *rq, struct strbuf *archive,
 	}
 	for (; rq->argv && rq->argv[n]; n++)
 		add_string(&s, rq->argv[n]);
+	if (rq->dhcp)
+		cpio_file(archive, "doppel/ask-for-addresses", 0600, "", 0);
+	if (rq->shares)
+		cpio_file(archive, "doppel/shares", 0600, rq->shares, strlen(rq->shares));
 	if (n <= MAX_ARGS)
 		cpio_file(archive, "doppel/request", 0600, s.buf, s.len);
 	cpio_end(archive);
@@ -248,7 +256,7 @@ static void build_cmdline(const struct guest_request *rq, struct strbuf *out)
 		strbuf_addf(out, " %s", rq->append);
 }
 
-static int prepare_files(struct default_guest *g, struct err *e)
+static int prepare_files(struct default_guest *g, bool drivers, struct err *e)
 {
 	struct cache c;
 	int rc = cache_open(&c, e);
@@ -258,11 +266,15 @@ static int prepare_files(struct default_guest *g, struct err *e)
 	rc = get_kernel(&c, &g->kernel_path, e);
 	if (!rc)
 		rc = get_initrd(&c, &g->initrd_path, e);
+	if (!rc && drivers)
+		rc = modules_prepare(&c, g->kernel_path.buf, &g->drivers_path, e);
 	/* Mapped before the lock goes, lest another doppel's prune takes the file. */
 	if (!rc)
 		rc = file_map(&g->kernel, g->kernel_path.buf, "kernel", e);
 	if (!rc)
 		rc = file_map(&g->initrd, g->initrd_path.buf, "initrd", e);
+	if (!rc && drivers)
+		rc = file_map(&g->drivers, g->drivers_path.buf, "drivers", e);
 	cache_close(&c);
 	return rc;
 }
@@ -274,15 +286,16 @@ int default_guest_prepare(struct default_guest *g, const struct guest_request *r
 	*g = (struct default_guest){ 0 };
 	rc = build_request(rq, &g->request, e);
 	if (!rc)
-		rc = prepare_files(g, e);
+		rc = prepare_files(g, rq->drivers, e);
 	if (rc) {
 		default_guest_release(g);
 		return rc;
 	}
 	build_cmdline(rq, &g->cmdline);
-	g->initrds[0] = file_blob(&g->initrd);
-	g->initrds[1] = (struct boot_blob){ g->request.buf, g->request.len, "with the command", NULL };
-	g->n_initrds = ARRAY_SIZE(g->initrds);
+	g->initrds[g->n_initrds++] = file_blob(&g->initrd);
+	if (rq->drivers)
+		g->initrds[g->n_initrds++] = file_blob(&g->drivers);
+	g->initrds[g->n_initrds++] = (struct boot_blob){ g->request.buf, g->request.len, "with the command", NULL };
 	return 0;
 }
 
@@ -290,6 +303,8 @@ void default_guest_release(struct default_guest *g)
 {
 	file_unmap(&g->kernel);
 	file_unmap(&g->initrd);
+	file_unmap(&g->drivers);
+	strbuf_release(&g->drivers_path);
 	strbuf_release(&g->kernel_path);
 	strbuf_release(&g->initrd_path);
 	strbuf_release(&g->request);

@@ -16,14 +16,17 @@ struct guest_request {
 	unsigned rows, cols;     /* of the terminal; 0: not known */
 	const char *term;        /* TERM of the host; NULL: not known */
 	bool kernel_log;         /* the kernel's messages are shown on the console */
+	bool drivers;            /* there are devices besides the console: bring drivers for them */
+	bool dhcp;               /* one of them is a network that gives addresses */
+	const char *shares;      /* tags of shared directories, each with a newline; NULL: none */
 	const char *append;      /* more words for the kernel's command line; NULL: none */
 };
 
 struct default_guest {
-	struct mapped_file kernel, initrd; /* initrd: busybox and the agent, cached */
-	struct strbuf kernel_path, initrd_path;
-	struct strbuf request;   /* second initrd: what to run, different each time */
-	struct boot_blob initrds[2];
+	struct mapped_file kernel, initrd, drivers; /* initrd: busybox and the agent; drivers: modules, if they are wanted; cached */
+	struct strbuf kernel_path, initrd_path, drivers_path;
+	struct strbuf request;   /* last initrd: what to run, different each time */
+	struct boot_blob initrds[3];
 	unsigned n_initrds;
 	struct strbuf cmdline;
 };
@@ -43,6 +46,8 @@ struct default_guest {
  *   exit status (128 + signal number if a signal killed it) as one byte to the isa-debug-exit port.
  *   Should there be no such port, it powers off. After an interactive shell it always powers off.
  * - A kernel panic is a reset at once (panic=-1).
+ * - With drivers, each device has its driver before the command begins; with dhcp, its cards have asked for addresses;
+ *   a shared directory is mounted at /mnt/TAG.
  */
 int default_guest_prepare(struct default_guest *g, const struct guest_request *rq, struct err *e);
 void default_guest_release(struct default_guest *g); /* harmless when g is zero */

@@ -259,6 +259,22 @@ int device_options_open(struct device_options *o, struct vm_config *c, struct er
 	return rc;
 }
 
+void device_options_needs(const struct device_options *o, bool *any, bool *dhcp, struct strbuf *shares)
+{
+	*any = o->n;
+	*dhcp = false;
+	for (unsigned i = 0; i < o->n; i++) {
+		const struct device_option *d = &o->option[i];
+		const char *net = d->kind->net ? d->first : find_prop(d, "netdev"), *tag = find_prop(d, "tag"), *slash;
+
+		*dhcp |= net && !strncmp(net, "user", strlen("user"));
+		if (!d->kind->second)
+			continue;
+		slash = strrchr(d->first, '/');
+		strbuf_addf(shares, "%s\n", d->second ? d->second : tag ? tag : slash ? slash + 1 : d->first);
+	}
+}
+
 int device_options_begin(struct device_options *o, struct err *e)
 {
 	int rc = 0;

@@ -33,6 +33,12 @@ int device_options_add(struct device_options *o, const char *name, const char *a
 /* Open what they need, and add them to the configuration, which then refers to o. */
 int device_options_open(struct device_options *o, struct vm_config *c, struct err *e);
 
+/*
+ * What they mean for a guest that is made to fit: whether there are any, whether a network gives addresses, and the tags of shared
+ * directories, each with a newline, appended to shares.
+ */
+void device_options_needs(const struct device_options *o, bool *any, bool *dhcp, struct strbuf *shares);
+
 /* Let character backends move their bytes. */
 int device_options_begin(struct device_options *o, struct err *e);
 

@@ -146,47 +146,62 @@ static int download(struct fetch *f, struct err *e)
 	return rc;
 }
 
-/* The file out of the package at `deb`, to the new file `to`. */
-static int unpack_file(struct fetch *f, const char *deb, const char *to, struct strbuf *name, struct err *e)
+/* What to do with the package's tar stream: the file into work/"file", or each that somebody wants. */
+struct unpack {
+	const struct fetch_request *rq;
+	const char *to;
+	struct strbuf *name;
+	const struct tar_visitor *v;
+	void *opaque;
+};
+
+static int unpack_file(const struct unpack *u, int in, struct err *e)
 {
-	const char *const argv[] = { "dpkg-deb", "--fsys-tarfile", deb, NULL };
-	int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), in, rc;
+	int out = open(u->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), rc;
 	char member[TAR_NAME_SIZE];
-	pid_t pid;
 
 	if (out < 0)
-		return err_set(e, errno, "%s: %s", to, strerror(errno));
-	rc = subprocess_open(argv, &pid, &in, e);
-	if (!rc) {
-		rc = tar_extract(in, f->rq->member, out, member, e);
-		/* A pipe that is closed early kills it, so its status says nothing. */
-		subprocess_close(pid, in);
-	}
+		return err_set(e, errno, "%s: %s", u->to, strerror(errno));
+	rc = tar_extract(in, u->rq->member, out, member, e);
 	close(out);
-	if (rc)
-		return err_prefix(e, rc, "%s", deb);
-	strbuf_add(name, member, strlen(member));
-	return 0;
+	if (!rc)
+		strbuf_add(u->name, member, strlen(member));
+	return rc;
 }
 
-static int unpack(struct fetch *f, struct strbuf *name, struct err *e)
+static int unpack_deb(const struct unpack *u, const char *deb, struct err *e)
+{
+	const char *const argv[] = { "dpkg-deb", "--fsys-tarfile", deb, NULL };
+	pid_t pid;
+	int in, rc = subprocess_open(argv, &pid, &in, e);
+
+	if (rc)
+		return rc;
+	rc = u->v ? tar_visit(in, u->v, u->opaque, e) : unpack_file(u, in, e);
+	/* A pipe that is closed early kills it, so its status says nothing. */
+	subprocess_close(pid, in);
+	return err_prefix(e, rc, "%s", deb);
+}
+
+static int unpack(struct unpack *u, const char *work, struct err *e)
 {
 	struct strbuf path = STRBUF_INIT, to = STRBUF_INIT;
-	char *deb = newest_file(f->work, "", ".deb");
+	char *deb = newest_file(work, "", ".deb");
 	int rc;
 
 	if (!deb)
 		return err_set(e, EIO, "apt-get downloaded no package");
-	strbuf_addf(&path, "%s/%s", f->work, deb);
-	strbuf_addf(&to, "%s/file", f->work);
-	rc = unpack_file(f, path.buf, to.buf, name, e);
+	strbuf_addf(&path, "%s/%s", work, deb);
+	strbuf_addf(&to, "%s/file", work);
+	u->to = to.buf;
+	rc = unpack_deb(u, path.buf, e);
 	strbuf_release(&path);
 	strbuf_release(&to);
 	free(deb);
 	return rc;
 }
 
-int fetch_from_package(const struct fetch_request *rq, const char *work, struct strbuf *name, struct err *e)
+static int fetch(const struct fetch_request *rq, const char *work, struct unpack *u, struct err *e)
 {
 	struct fetch f = { .rq = rq, .work = work };
 	struct err why = { "" }, ignored;
@@ -203,5 +218,19 @@ int fetch_from_package(const struct fetch_request *rq, const char *work, struct 
 			e, -rc,
 			"cannot fetch %s: %.200s: run '%sapt-get update' and try again, or give --kernel",
 			rq->what, why.msg, geteuid() ? "sudo " : "");
-	return unpack(&f, name, e);
+	return unpack(u, work, e);
+}
+
+int fetch_from_package(const struct fetch_request *rq, const char *work, struct strbuf *name, struct err *e)
+{
+	struct unpack u = { .rq = rq, .name = name };
+
+	return fetch(rq, work, &u, e);
+}
+
+int fetch_members(const struct fetch_request *rq, const char *work, const struct tar_visitor *v, void *opaque, struct err *e)
+{
+	struct unpack u = { .rq = rq, .v = v, .opaque = opaque };
+
+	return fetch(rq, work, &u, e);
 }

@@ -230,7 +230,7 @@ const struct cli_option run_option_table[] = {
 	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
 	{ "ephemeral", NULL, "what is written to disks is gone at the end", set_ephemeral },
 	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH, none", set_net },
-	{ "share", "DIR[:TAG]", "a directory of the host: mount -t virtiofs TAG; readonly", set_share },
+	{ "share", "DIR[:TAG]", "host directory, /mnt/TAG; else mount -t virtiofs TAG", set_share },
 	{ "balloon", "SIZE", "memory that the guest gives back at once, as 0 or 256M", set_balloon },
 	{ "vsock", "PATH[,cid=N]", "sockets without a network: CONNECT PORT, PATH_PORT", set_vsock },
 	{ "device", "NAME,...", "any device; 'help' and 'NAME,help' list them", set_device },

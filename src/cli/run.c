@@ -32,6 +32,7 @@ struct run {
 	bool firmware;              /* it starts, and finds a disk to boot */
 	bool own_kernel, own_guest; /* the user's kernel; nothing of the default guest's file system */
 	struct guest_request request;
+	struct strbuf shares; /* of request */
 	struct default_guest guest;
 	struct mapped_file rom, kernel, initrd[VM_MAX_INITRDS];
 	struct guest_stdin *stdin_feed;
@@ -123,6 +124,8 @@ static int find_guest(struct run *r, struct err *e)
 		c->kernel = file_blob(&r->kernel);
 	} else {
 		ask_terminal_size(&r->request);
+		device_options_needs(&r->o.devices, &r->request.drivers, &r->request.dhcp, &r->shares);
+		r->request.shares = r->shares.buf;
 		rc = default_guest_prepare(&r->guest, &r->request, e);
 		c->kernel = file_blob(&r->guest.kernel);
 	}
@@ -146,6 +149,8 @@ static void leave_out_of_memory(const struct run *r)
 		file_idle(&r->guest.kernel);
 	if (!r->own_guest)
 		file_idle(&r->guest.initrd);
+	if (!r->own_guest && r->request.drivers)
+		file_idle(&r->guest.drivers);
 	for (unsigned i = 0; i < r->o.n_initrds; i++)
 		file_idle(&r->initrd[i]);
 }
@@ -314,6 +319,8 @@ static int check_reboot(struct run *r, enum vm_end end, bool *again, struct err 
 	rc = file_recheck(r->own_kernel ? &r->kernel : &r->guest.kernel, e);
 	if (!rc && !r->own_guest)
 		rc = file_recheck(&r->guest.initrd, e);
+	if (!rc && !r->own_guest && r->request.drivers)
+		rc = file_recheck(&r->guest.drivers, e);
 	for (unsigned i = 0; !rc && i < r->o.n_initrds; i++)
 		rc = file_recheck(&r->initrd[i], e);
 	return rc;
@@ -394,6 +401,7 @@ static void release(struct run *r)
 {
 	device_options_release(&r->o.devices); /* without a machine; else they have gone with it */
 	default_guest_release(&r->guest);
+	strbuf_release(&r->shares);
 	file_unmap(&r->rom);
 	file_unmap(&r->kernel);
 	for (unsigned i = 0; i < r->o.n_initrds; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reads tar archives, POSIX.1-1988 "ustar" as dpkg-deb gives it; long names (GNU) are passed over. */
+/* Reads tar archives, POSIX.1-1988 "ustar" as dpkg-deb gives it, with GNU's long names. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -80,11 +80,33 @@ static int copy(int fd, uint64_t size, int out_fd)
 	return 0;
 }
 
-int tar_extract(int fd, const char *prefix, int out_fd, char name[TAR_NAME_SIZE], struct err *e)
+/* One member, up to its bytes. */
+struct member {
+	char name[TAR_NAME_SIZE];
+	uint64_t size;
+	bool regular;
+};
+
+/* A name of its own that is too long for the header; one that is too long for us becomes nobody's. */
+static int read_long_name(int fd, uint64_t size, char name[TAR_NAME_SIZE])
+{
+	uint8_t buf[2 * BLOCK] = { 0 };
+	int rc;
+
+	if (size > sizeof(buf))
+		return copy(fd, size, -1);
+	rc = read_full(fd, buf, (size + BLOCK - 1) / BLOCK * BLOCK);
+	if (size <= TAR_NAME_SIZE)
+		memcpy(name, buf, size);
+	name[TAR_NAME_SIZE - 1] = 0;
+	return rc;
+}
+
+/* The next member: 1; at the archive's end 0; else an error. */
+static int next_member(int fd, struct member *m, struct err *e)
 {
 	uint8_t h[BLOCK];
-	uint64_t size;
-	size_t skip;
+	bool named = false;
 	int rc;
 
 	for (;;) {
@@ -92,19 +114,78 @@ int tar_extract(int fd, const char *prefix, int out_fd, char name[TAR_NAME_SIZE]
 		if (rc)
 			return err_set(e, -rc, "the archive is cut short or cannot be read");
 		if (!h[0])
-			return err_set(e, ENOENT, "the archive has no file %s*", prefix);
+			return 0;
 		if (!header_ok(h))
 			return err_set(e, EINVAL, "the archive is damaged");
-		skip = h[0] == '.' && h[1] == '/' ? 2 : 0;
-		memcpy(name, h + skip, NAME_LEN - skip);
-		name[NAME_LEN - skip] = '\0';
-		size = octal(h + SIZE_AT, SIZE_LEN);
-		if ((h[TYPE_AT] == '0' || !h[TYPE_AT]) && !strncmp(name, prefix, strlen(prefix))) {
-			rc = copy(fd, size, out_fd);
-			return rc ? err_set(e, -rc, "unpacking %s: %s", name, strerror(-rc)) : 0;
-		}
-		rc = copy(fd, size, -1);
+		m->size = octal(h + SIZE_AT, SIZE_LEN);
+		if (h[TYPE_AT] != 'L')
+			break;
+		named = true;
+		rc = read_long_name(fd, m->size, m->name);
 		if (rc)
 			return err_set(e, -rc, "the archive is cut short");
+	}
+	if (!named) {
+		memcpy(m->name, h, NAME_LEN);
+		m->name[NAME_LEN] = 0;
+	}
+	if (m->name[0] == '.' && m->name[1] == '/')
+		memmove(m->name, m->name + 2, strlen(m->name + 2) + 1);
+	m->regular = h[TYPE_AT] == '0' || !h[TYPE_AT];
+	return 1;
+}
+
+int tar_extract(int fd, const char *prefix, int out_fd, char name[TAR_NAME_SIZE], struct err *e)
+{
+	struct member m = { 0 };
+	int rc;
+
+	for (;;) {
+		rc = next_member(fd, &m, e);
+		if (rc < 0)
+			return rc;
+		if (!rc)
+			return err_set(e, ENOENT, "the archive has no file %s*", prefix);
+		if (m.regular && !strncmp(m.name, prefix, strlen(prefix))) {
+			strcpy(name, m.name);
+			rc = copy(fd, m.size, out_fd);
+			return rc ? err_set(e, -rc, "unpacking %s: %s", name, strerror(-rc)) : 0;
+		}
+		rc = copy(fd, m.size, -1);
+		if (rc)
+			return err_set(e, -rc, "the archive is cut short");
+	}
+}
+
+static int take(int fd, const struct member *m, const struct tar_visitor *v, void *opaque, struct err *e)
+{
+	uint64_t room = (m->size + BLOCK - 1) / BLOCK * BLOCK;
+	uint8_t *data = malloc(room ? room : 1);
+	int rc = data ? read_full(fd, data, room) : -ENOMEM;
+
+	if (rc)
+		err_set(e, -rc, "unpacking %s: %s", m->name, strerror(-rc));
+	else
+		rc = v->take(opaque, m->name, data, m->size, e);
+	free(data);
+	return rc;
+}
+
+int tar_visit(int fd, const struct tar_visitor *v, void *opaque, struct err *e)
+{
+	struct member m = { 0 };
+	int rc;
+
+	for (;;) {
+		rc = next_member(fd, &m, e);
+		if (rc <= 0)
+			return rc;
+		if (m.regular && v->want(opaque, m.name, m.size)) {
+			rc = take(fd, &m, v, opaque, e);
+			if (rc)
+				return rc;
+		} else if ((rc = copy(fd, m.size, -1))) {
+			return err_set(e, -rc, "the archive is cut short");
+		}
 	}
 }

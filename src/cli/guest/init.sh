@@ -13,4 +13,22 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 hostname doppel
 ifconfig lo 127.0.0.1 up
+# Devices ask for drivers, and what these find asks for more.
+if [ -d /lib/modules ]; then
+	for pass in 1 2 3; do
+		cat /sys/bus/*/devices/*/modalias 2>/dev/null | sort -u | xargs modprobe -q -b -a 2>/dev/null
+	done
+fi
+if [ -e /doppel/ask-for-addresses ]; then
+	for card in /sys/class/net/eth*; do
+		ip link set "${card##*/}" up
+		udhcpc -i "${card##*/}" -n -q -f -t 3 -T 1 -s /doppel/dhcp >/dev/null 2>&1 &
+	done
+	wait
+fi
+if [ -e /doppel/shares ]; then
+	while IFS= read -r tag; do
+		mkdir -p "/mnt/$tag" && mount -t virtiofs "$tag" "/mnt/$tag"
+	done < /doppel/shares
+fi
 exec /doppel/agent

@@ -30,9 +30,16 @@ PROGRAMS = {
 }
 
 
+def package_group(group):
+    """The packages of tools/packages-bench below the line [group]."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / "tools" / "packages-bench").read_text().splitlines()]
+    start = lines.index(f"[{group}]") + 1
+    end = next((i for i in range(start, len(lines)) if lines[i].startswith("[")), len(lines))
+    return [w for w in lines[start:end] if w]
+
+
 def packages():
-    lines = (ROOT / "tools" / "packages-bench").read_text().splitlines()
-    return [w for line in lines for w in line.split("#")[0].split()]
+    return package_group("debian")
 
 
 def download(cache, names):

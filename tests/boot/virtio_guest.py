@@ -2,8 +2,13 @@
 """A guest with Debian's kernel, its virtio modules and busybox, that runs a script."""
 import os
 import re
-import subprocess
+import sys
 from pathlib import Path
+
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "bench"))
+from lib.modules import cache, find_modules, read_module
 
 MODULES = """virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_mmio failover net_failover
 virtio_blk virtio-rng virtio_console virtio_net virtio_balloon vsock vmw_vsock_virtio_transport_common
@@ -21,31 +26,9 @@ poweroff -f
 """
 
 
-def cache():
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "doppel"
-
-
 def find_kernel():
     found = [p for d in (Path("/boot"), cache()) for p in sorted(d.glob("vmlinuz-*-cloud-amd64"))]
     return found[-1]
-
-
-def find_modules(version):
-    """The directory of that kernel's modules: installed, or out of its package, which is kept."""
-    installed = Path("/lib/modules") / version / "kernel"
-    if installed.is_dir():
-        return installed
-    kept = cache() / f"modules-{version}"
-    if not kept.is_dir():
-        work = cache() / f"modules-{version}.{os.getpid()}"
-        work.mkdir(parents=True)
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", f"linux-image-{version}"], cwd=work,
-                       check=True, capture_output=True)
-        deb = next(work.glob("*.deb"))
-        subprocess.run(["dpkg-deb", "-x", deb.name, "x"], cwd=work, check=True)
-        os.rename(work / "x", kept)
-        subprocess.run(["rm", "-rf", work], check=True)
-    return next(p for p in (kept / "lib/modules" / version / "kernel", kept / "usr/lib/modules" / version / "kernel") if p.is_dir())
 
 
 def cpio(files):
@@ -69,10 +52,7 @@ class VirtioGuest:
         busybox = next(p for p in (Path("/bin/busybox"), cache() / "busybox") if p.exists())
         self.files["bin/busybox"] = (0o100755, busybox.read_bytes())
         for m in MODULES:
-            found = next(modules.rglob(f"{m}.ko*"))
-            data = found.read_bytes() if found.suffix == ".ko" else \
-                subprocess.run(["xz", "-dc", found], check=True, capture_output=True).stdout
-            self.files[f"mod/{m}.ko"] = (0o100644, data)
+            self.files[f"mod/{m}.ko"] = (0o100644, read_module(modules, m))
 
     def options(self, script, append="", later="none"):
         self.count += 1

@@ -3,7 +3,7 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
-	local commands="run img switch stats doctor help version"
+	local commands="run img switch stats link doctor help version"
 	local run_options="--boot --smbios --rtc \
 --kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --ephemeral --net \
 --share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
@@ -36,6 +36,15 @@ _doppel()
 		;;
 	switch)
 		mapfile -t COMPREPLY < <(compgen -W "--port --stats --help" -- "$cur")
+		return
+		;;
+	link)
+		if ((COMP_CWORD == 4)); then
+			mapfile -t COMPREPLY < <(compgen -W "up down" -- "$cur")
+			return
+		fi
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -W "--help" -- "$cur")
 		return
 		;;
 	stats)

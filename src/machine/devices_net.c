@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/net/net.h"
 #include "dev/net/e1000.h"
 #include "dev/net/pcnet.h"
 #include "machine/bootorder.h"
@@ -54,6 +55,25 @@ static int plug_pcnet(struct pc *pc, const struct device_config *cfg, struct err
 	if (!rc)
 		board_add(pc, pcnet_new(&c));
 	return rc ? rc : board_boot_pci(pc, cfg, c.devfn, "ethernet", "/ethernet-phy@0", e);
+}
+
+int pc_set_link(struct pc *pc, const char *name, bool up, struct err *e)
+{
+	char number[16];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < pc->cfg.n_devices; i++) {
+		const struct device_config *d = &pc->cfg.devices[i];
+
+		if (!d->net)
+			continue;
+		snprintf(number, sizeof(number), "net%u", n++);
+		if (strcmp(name, number) && (!d->id || strcmp(name, d->id)))
+			continue;
+		net_plug(d->net, up);
+		return 0;
+	}
+	return err_set(e, ENODEV, "link '%s': no card of that name; there %s %u, net0 being the first", name, n == 1 ? "is" : "are", n);
 }
 
 const struct device_driver net_drivers[] = {

@@ -99,11 +99,13 @@ static int plug_blk(struct pc *pc, const struct device_config *cfg, struct err *
 /* -- virtio-net ----------------------------------------------------------------------------------------- */
 
 #define MAC_LEN 6
+#define MIN_MTU 68 /* of IPv4 */
 #define MMIO_MACS 1 /* from here on the last bytes of cards without PCI: slots are multiples of 8 */
 
 static const struct device_prop_spec net_props[] = {
 	{ "mac", PROP_STRING, 0, 0, NULL, "address, as 52:54:00:12:34:56; made from its place on the bus if not given" },
-	{ "queue-pairs", PROP_UINT, 1, VIRTIO_NET_MAX_PAIRS, NULL, "pairs of queues; one for each CPU, up to 4, if not given" },
+	{ "queues", PROP_UINT, 1, VIRTIO_NET_MAX_PAIRS, NULL, "pairs of queues; one for each CPU, up to 4, if not given" },
+	{ "mtu", PROP_UINT, MIN_MTU, UINT16_MAX, NULL, "MTU that the guest is told; the network's if not given" },
 	{ "mrg_rxbuf", PROP_BOOL, 0, 0, "on", "offer mergeable receive buffers" },
 	{ "offloads", PROP_BOOL, 0, 0, "on", "offer checksum and segmentation offloads" },
 	DEVICE_BOOT_PROP,
@@ -130,10 +132,10 @@ static bool parse_mac(const char *text, uint8_t *mac)
 static int plug_net(struct pc *pc, const struct device_config *cfg, struct err *e)
 {
 	const char *mac = device_prop_string(cfg, "mac");
-	uint64_t pairs = device_prop_uint(cfg, "queue-pairs"), size = device_prop_uint(cfg, "queue-size");
+	uint64_t pairs = device_prop_uint(cfg, "queues"), size = device_prop_uint(cfg, "queue-size");
 	struct virtio_net_config c = {
 		.net = cfg->net, .mem = pc->mem, .mergeable = device_prop_bool(cfg, "mrg_rxbuf"),
-		.offloads = device_prop_bool(cfg, "offloads"), .features = ring_features(cfg), .queue_size = (uint16_t)size,
+		.offloads = device_prop_bool(cfg, "offloads"), .mtu = (uint16_t)device_prop_uint(cfg, "mtu"), .features = ring_features(cfg), .queue_size = (uint16_t)size,
 		.pairs = pairs ? (unsigned)pairs : MIN(pc->group.n, DEFAULT_NET_PAIRS), .mac = { 0x52, 0x54, 0x00, 0x12, 0x34, 0 },
 	};
 	uint8_t devfn = 0;

@@ -134,6 +134,9 @@ int pc_balloon_actual(struct pc *pc, uint64_t *bytes, struct err *e);
 /* What the SMBIOS tables must say about it. */
 void pc_smbios_platform(const struct pc *pc, struct smbios_platform *out);
 
+/* Pull a card's cable out, or put it back: by the card's id, or net0 for the first, net1 ... Any thread without locks. -ENODEV. */
+int pc_set_link(struct pc *pc, const char *name, bool up, struct err *e);
+
 /* What the ACPI tables must say about this machine (boot/acpi.h). */
 void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out);
 

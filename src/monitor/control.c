@@ -110,6 +110,21 @@ static void print_stats(struct vm *vm, void *out)
 	vm_print_stats(vm, out);
 }
 
+/* "link NAME up" or "down". */
+static void set_link(struct vm *vm, char *words, struct strbuf *answer)
+{
+	char *space = strrchr(words, ' ');
+	bool up = space && !strcmp(space, " up");
+	struct err e = { "" };
+
+	if (!up && (!space || strcmp(space, " down"))) {
+		strbuf_addf(answer, "link: say which card, and up or down\n");
+		return;
+	}
+	*space = 0;
+	strbuf_addf(answer, "%s\n", vm_set_link(vm, words, up, &e) ? e.msg : CONTROL_DONE);
+}
+
 static void serve(const struct control *c, int fd)
 {
 	const struct timeval limit = { .tv_sec = CLIENT_MS / 1000 };
@@ -118,8 +133,10 @@ static void serve(const struct control *c, int fd)
 
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) || !read_line(c, fd, line))
 		return;
-	if (strcmp(line, "stats"))
-		strbuf_addf(&answer, "unknown request; 'stats' is known\n");
+	if (!strncmp(line, "link ", strlen("link ")))
+		set_link(c->vm, line + strlen("link "), &answer);
+	else if (strcmp(line, "stats"))
+		strbuf_addf(&answer, "unknown request; 'stats' and 'link NAME up|down' are known\n");
 	else if (!vm_call(c->vm, print_stats, &answer))
 		goto out;
 	send_all(fd, answer.buf, answer.len);

@@ -8,9 +8,12 @@
 struct control;
 struct vm;
 
+#define CONTROL_DONE "done" /* the whole answer to what needs none */
+
 /*
  * Listen at path, for this user only; a socket that an ended program left there is taken over. A client sends one line and gets
- * text until the end of the stream: to "stats" what vm_print_stats() says. One client at a time, and for a short time.
+ * text until the end of the stream: to "stats" what vm_print_stats() says, to "link NAME up" or "down" CONTROL_DONE, or why not. One
+ * client at a time, and for a short time.
  */
 int control_new(struct control **out, const char *path, struct vm *vm, struct err *e);
 void control_free(struct control *c); /* before the VM is freed, on its owner's thread; NULL is fine */

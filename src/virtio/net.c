@@ -291,7 +291,7 @@ static void net_config_read(struct virtio_device *vd, uint8_t *buf)
 	put_le16(buf + CFG_STATUS, (net_link_up(n->net) ? NET_S_LINK_UP : 0) |
 				   (atomic_load(&n->announce) ? NET_S_ANNOUNCE : 0));
 	put_le16(buf + CFG_PAIRS, (uint16_t)n->max_pairs);
-	put_le16(buf + CFG_MTU, (uint16_t)net_mtu(n->net));
+	put_le16(buf + CFG_MTU, n->mtu);
 }
 
 static const struct {
@@ -411,6 +411,7 @@ struct virtio_device *virtio_net_new(const struct virtio_net_config *c)
 	n->net = c->net;
 	n->max_pairs = c->pairs;
 	n->pairs = 1;
+	n->mtu = c->mtu ? c->mtu : (uint16_t)net_mtu(c->net);
 	memcpy(n->mac, c->mac, NET_MAC_LEN);
 	lock_init(&n->filter_lock, RANK_LEAF);
 	virtio_net_filter_reset(n);

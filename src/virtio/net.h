@@ -14,6 +14,7 @@ struct virtio_net_config {
 	uint8_t mac[6];
 	unsigned pairs;        /* of queues: 1 to VIRTIO_NET_MAX_PAIRS */
 	uint16_t queue_size;   /* 0: 256 */
+	uint16_t mtu;          /* that the guest is told; 0: the network's */
 	bool mergeable;        /* offer mergeable receive buffers */
 	bool offloads;         /* offer what the network can take or give */
 	uint64_t features;     /* of the rings */

@@ -55,6 +55,7 @@ struct virtio_net {
 	struct net *net;
 	uint8_t mac[NET_MAC_LEN];  /* as configured */
 	unsigned max_pairs;
+	uint16_t mtu;
 	_Atomic uint16_t pairs;    /* in use */
 	_Atomic uint8_t announce;  /* the guest is asked to */
 	_Atomic bool tx_stuck;     /* the network had no room */

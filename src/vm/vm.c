@@ -124,6 +124,11 @@ int vm_reset(struct vm *vm, struct err *e)
 	return 0;
 }
 
+int vm_set_link(struct vm *vm, const char *name, bool up, struct err *e)
+{
+	return pc_set_link(vm->pc, name, up, e);
+}
+
 int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e)
 {
 	return pc_balloon_set(vm->pc, bytes, e);

@@ -107,6 +107,9 @@ int vm_reset(struct vm *vm, struct err *e);
 /* After the end: there will be no reset. Listeners are told. */
 void vm_over(struct vm *vm);
 
+/* A network card's cable, as pc_set_link(). */
+int vm_set_link(struct vm *vm, const char *name, bool up, struct err *e);
+
 /* The balloon, as pc_balloon_set() and pc_balloon_actual(). */
 int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e);
 int vm_balloon_actual(struct vm *vm, uint64_t *bytes, struct err *e);

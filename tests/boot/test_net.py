@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Networks with Linux's own drivers: each card on the user-mode network, ports that lead into the guest, two guests on a switch."""
+import hashlib
 import http.server
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -97,6 +99,54 @@ busybox ping -c 1 -W 5 10.0.2.2 || echo FAILED ping after down and up
     out = run(kernel.command(doppel.path, initrd, "--net", f"user,model={card},mac=52:54:00:aa:bb:01"))
     assert "inet 10.0.2.15/24" in out
     assert Files.posted[f"/{card}"] == Files.data
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_link(doppel, kernel, tmp_path, card):
+    """The host pulls the cable out and puts it back; the guest's driver notices, and the network works again."""
+    path = tmp_path / "control"
+    script = UP + """
+until_carrier() { while [ "$(busybox cat /sys/class/net/eth0/carrier)" != $1 ]; do busybox usleep 20000; done; }
+echo first 1; until_carrier 0
+busybox ping -c 1 -W 1 10.0.2.2 >/dev/null && echo FAILED: reached it without a cable
+echo second 0; until_carrier 1
+busybox ping -c 3 -W 5 10.0.2.2 | busybox grep -q "bytes from" || echo FAILED ping after the cable is back
+"""
+    initrd = kernel.initrd(doppel.path, tmp_path / "initrd", "busybox mkdir -p /tmp /etc\n" + script, CARDS[card], [("dhcp.sh", DHCP.encode())])
+    p = subprocess.Popen(kernel.command(doppel.path, initrd, "--net", f"user,model={card}", "--control", str(path)),
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        out = b""
+        for line in p.stdout:
+            out += line
+            if line.startswith(b"first 1"):
+                assert subprocess.run([doppel.path, "link", path, "net0", "down"], check=False).returncode == 0
+                assert subprocess.run([doppel.path, "link", path, "net1", "down"], check=False, capture_output=True).returncode != 0
+            elif line.startswith(b"second 0"):
+                assert subprocess.run([doppel.path, "link", path, "net0", "up"], check=False).returncode == 0
+        assert p.wait(timeout=BOOT_LIMIT) == 0 and b"second 0" in out and b"test-init: end" in out and b"FAILED" not in out, out
+    finally:
+        p.kill()
+        p.communicate()
+
+
+def test_queues_and_mtu(doppel, kernel, server, tmp_path):
+    """Each CPU's connection comes back on that CPU's queue; the guest begins with the MTU that it is told."""
+    script = UP + f"""
+busybox cat /sys/class/net/eth0/mtu
+busybox ls /sys/class/net/eth0/queues | busybox tr '\\n' ' '; echo
+for cpu in 1 2; do
+	busybox taskset $cpu busybox wget -q -O - http://10.0.2.2:{server}/file | busybox md5sum
+done
+busybox grep -E 'virtio.*-(in|out)put' /proc/interrupts
+"""
+    initrd = kernel.initrd(doppel.path, tmp_path / "initrd", "busybox mkdir -p /tmp /etc\n" + script, CARDS["virtio"],
+                           [("dhcp.sh", DHCP.encode())])
+    out = run(kernel.command(doppel.path, initrd, "--net", "user,queues=2,mtu=1300", "--cpus", "2"))
+    assert "\n1300\n" in out and "rx-0 rx-1 tx-0 tx-1" in out
+    assert out.count(hashlib.md5(Files.data).hexdigest()) == 2
+    taken = {name: int(a) + int(b) for a, b, name in re.findall(r"^ *\d+: +(\d+) +(\d+) .*?(virtio\d+-\w+\.\d)$", out, re.M)}
+    assert len(taken) == 4 and taken["virtio0-input.0"] > 10 and taken["virtio0-input.1"] > 10, taken
 
 
 def test_published_port(doppel, kernel, tmp_path):

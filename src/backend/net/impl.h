@@ -59,7 +59,8 @@ struct net {
 	void *opaque;
 	bool in_call;
 	unsigned can_receive, told_receive; /* by the NIC; what ops->offloads() heard last */
-	bool link_up, told_link;
+	bool carrier, unplugged; /* what the backend says, and the owner of the machine */
+	bool link_up, told_link; /* both together; and what the NIC has heard */
 	struct net_queue out;    /* from the guest */
 	bool starved;            /* net_send() was refused */
 	bool stop;

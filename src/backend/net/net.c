@@ -314,7 +314,7 @@ void net_input(struct net *n, const void *frame, size_t len, const struct net_of
 	uint8_t copy[NET_MAX_FRAME];
 	unsigned can;
 
-	if (len < NET_ETHER_HEADER || len > NET_MAX_FRAME || !frame_offload_ok(&o, len)) {
+	if (len < NET_ETHER_HEADER || len > NET_MAX_FRAME || !frame_offload_ok(&o, len) || !net_link_up(n)) {
 		lock_take(&n->lock);
 		n->received.dropped++;
 		lock_drop(&n->lock);
@@ -354,11 +354,26 @@ void net_resume(struct net *n)
 	wake(n);
 }
 
+static void update_link_locked(struct net *n)
+{
+	__atomic_store_n(&n->link_up, n->carrier && !n->unplugged, __ATOMIC_RELAXED); /* net_link_up() takes no lock */
+}
+
 void net_set_link(struct net *n, bool up)
 {
 	lock_take(&n->lock);
-	__atomic_store_n(&n->link_up, up, __ATOMIC_RELAXED); /* net_link_up() takes no lock */
+	n->carrier = up;
+	update_link_locked(n);
 	lock_drop(&n->lock);
+}
+
+void net_plug(struct net *n, bool plugged)
+{
+	lock_take(&n->lock);
+	n->unplugged = !plugged;
+	update_link_locked(n);
+	lock_drop(&n->lock);
+	wake(n);
 }
 
 /* -- The thread ------------------------------------------------------------------------------------------------ */
@@ -425,7 +440,7 @@ int net_init(struct net *n, const struct net_ops *ops, struct err *e)
 {
 	n->ops = ops;
 	n->mtu = 1500;
-	n->link_up = n->told_link = true;
+	n->carrier = n->link_up = n->told_link = true;
 	list_init(&n->out.frames);
 	list_init(&n->in.frames);
 	lock_init(&n->lock, RANK_NET);

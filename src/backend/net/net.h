@@ -66,6 +66,10 @@ unsigned net_can_send(const struct net *n);
 void net_set_can_receive(struct net *n, unsigned can);
 
 bool net_link_up(const struct net *n);
+
+/* Pull the cable out of the NIC, or put it back: the link is up when the network has one too. Any thread without locks. */
+void net_plug(struct net *n, bool plugged);
+
 unsigned net_mtu(const struct net *n); /* bytes of payload; 1500 where the network does not say */
 
 /* Counters as text, a line each: frames and bytes each way, drops by cause. */

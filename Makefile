@@ -25,9 +25,10 @@ test-long: build
 	@tools/run-tests --long $(B)
 
 # The suite under the address and undefined-behaviour sanitizers, then under the thread sanitizer.
+# Under the thread sanitizer the reference engine takes longer for a tick of the guest's clock than a tick lasts: Linux gets nowhere.
 test-san: setup
 	@tools/build build-asan address,undefined && tools/run-tests --short build-asan
-	@tools/build build-tsan thread && tools/run-tests --short build-tsan
+	@tools/build build-tsan thread && tools/run-tests --short --no-reference build-tsan
 
 # make fuzz SECONDS=60: random instructions against the host CPU, and garbage into every parser and chip.
 SECONDS ?= 60

@@ -14,7 +14,7 @@ enum vcpu_exit {
 	EXIT_KICKED,   /* WORK_EXIT is set in the pending-work word */
 	EXIT_HALTED,   /* activity is ACT_HALTED and nothing wakes it yet */
 	EXIT_SHUTDOWN, /* triple fault */
-	EXIT_DEBUG,    /* a debugger's breakpoint or step: see vcpu->debug */
+	EXIT_DEBUG,    /* a debugger's breakpoint, watchpoint or step: see vcpu->debug */
 	EXIT_INTERNAL, /* the engine cannot go on; it has logged why */
 };
 
@@ -48,6 +48,8 @@ struct engine_ops {
 	void (*tlb_flush)(struct vcpu *v);
 	void (*code_changed)(struct vcpu *v, uint64_t gpa, uint64_t len);
 	void (*memory_changed)(struct vcpu *v); /* the map of the memory space changed */
+	/* A debugger changed its breakpoints (cpu/debug.h), which run() heeds; all vCPUs stand still. NULL: it heeds none. */
+	void (*breakpoints_changed)(struct vcpu *v);
 	void (*destroy)(struct vcpu *v);
 	void (*print_stats)(struct vcpu *v, struct strbuf *out); /* lines beside those of cpu/stats.h */
 	/* What the engine has made of the code at rip, as text, for reports of lockstep. */

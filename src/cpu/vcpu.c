@@ -191,8 +191,40 @@ static bool wait_while_paused(struct vcpu *v)
 	return go;
 }
 
+/* Nothing but a pause ends what a debugger has begun. */
+static void wait_for_debugger(struct vcpu *v)
+{
+	pthread_mutex_lock(&v->sleep_lock);
+	atomic_store(&v->sleeping, true);
+	while (!(atomic_load(&v->work) & WORK_EXIT))
+		pthread_cond_wait(&v->sleep_cond, &v->sleep_lock);
+	atomic_store(&v->sleeping, false);
+	pthread_mutex_unlock(&v->sleep_lock);
+}
+
+/* Whether this was vcpu_step(), which hears of it. */
+static bool end_of_step(struct vcpu *v)
+{
+	bool stepping;
+
+	pthread_mutex_lock(&v->sleep_lock);
+	stepping = v->stepping;
+	v->stepping = false;
+	pthread_cond_broadcast(&v->sleep_cond);
+	pthread_mutex_unlock(&v->sleep_lock);
+	return stepping;
+}
+
 static void end_of_run(struct vcpu *v, enum vcpu_exit why)
 {
+	bool stepped = unlikely(why != EXIT_KICKED && why != EXIT_HALTED) && end_of_step(v);
+
+	if (why == EXIT_DEBUG) {
+		if (!stepped && v->group->on_exit)
+			v->group->on_exit(v->group->opaque, v, why);
+		wait_for_debugger(v);
+		return;
+	}
 	if (why == EXIT_SHUTDOWN || why == EXIT_INTERNAL) {
 		v->s.activity = ACT_SHUTDOWN;
 		if (v->group->on_exit)
@@ -204,6 +236,13 @@ static void end_of_run(struct vcpu *v, enum vcpu_exit why)
 
 enum vcpu_exit vcpu_run(struct vcpu *v)
 {
+	if (unlikely(v->debug.written)) {
+		if (v->engine->sync_in)
+			v->engine->sync_in(v, v->debug.written);
+		v->debug.written = 0;
+	}
+	if (unlikely(debug_takes_over(v)))
+		return debug_run(v);
 	return v->lockstep ? lockstep_run(v->lockstep) : v->engine->run(v);
 }
 
@@ -262,6 +301,20 @@ void vcpu_resume(struct vcpu *v)
 	v->stopped_ack = false;
 	pthread_cond_broadcast(&v->sleep_cond);
 	pthread_mutex_unlock(&v->sleep_lock);
+}
+
+void vcpu_step(struct vcpu *v)
+{
+	if (v->s.activity == ACT_SHUTDOWN)
+		return;
+	pthread_mutex_lock(&v->sleep_lock);
+	v->debug.step = v->stepping = true;
+	v->paused = v->stopped_ack = false;
+	pthread_cond_broadcast(&v->sleep_cond);
+	while (v->stepping)
+		pthread_cond_wait(&v->sleep_cond, &v->sleep_lock);
+	pthread_mutex_unlock(&v->sleep_lock);
+	vcpu_pause(v);
 }
 
 void vcpu_join(struct vcpu *v)

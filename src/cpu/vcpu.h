@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "cpu/cpuid.h"
+#include "cpu/debug.h"
 #include "cpu/engine.h"
 #include "cpu/pvclock.h"
 #include "cpu/stats.h"
@@ -29,7 +30,6 @@ enum {
 	WORK_SIPI = 1 << 4,
 	WORK_TLB = 1 << 5,  /* flush the TLB (memory map changed) */
 	WORK_SMI = 1 << 6,  /* ignored: no SMM */
-	WORK_STEP = 1 << 7, /* a debugger wants EXIT_DEBUG after one instruction */
 };
 
 struct interp;
@@ -70,6 +70,7 @@ struct vcpu {
 	struct vcpu_stats stats;
 	struct vcpu_turn *turn;    /* NULL, or where run() says what it did: it comes back after each block */
 	struct lockstep *lockstep; /* NULL, or the reference that runs beside the engine */
+	struct vcpu_debug debug; /* the vCPU's thread, or anyone while it is stopped */
 
 	struct vcpu_group *group;
 	pthread_t thread;
@@ -79,6 +80,7 @@ struct vcpu {
 	_Atomic bool sleeping;      /* the thread is about to wait, or waits, for a bit of work */
 	bool paused;                /* sleep_lock: what is asked */
 	bool stopped_ack;           /* sleep_lock: the thread stands still */
+	bool stepping;              /* sleep_lock: vcpu_step() waits */
 	bool quit;                  /* sleep_lock */
 };
 
@@ -107,12 +109,13 @@ struct vcpu_group {
 	struct clock *clock;
 	const struct cpuid_policy *cpuid;
 	struct pvclock_base pvclock; /* zeroed at start */
+	struct debug_points points; /* a debugger's */
 	struct code_listener code_listener; /* made NULL: nobody */
 	struct block_tracer block_tracer; /* text NULL: nobody */
 	bool count_jumps;      /* translated code counts them for the statistics, which costs a little */
 	uint32_t code_size;    /* bytes for translated code; 0: TUNE_BT_CODE_SIZE */
 	void *engine_shared;   /* the engine's own: what its contexts of these vCPUs have in common */
-	/* Called on the vCPU's thread when it shuts down (triple fault) or fails. */
+	/* Called on the vCPU's thread when it shuts down (triple fault), fails, or has met a debugger's point. */
 	void (*on_exit)(void *opaque, struct vcpu *v, enum vcpu_exit why);
 	void *opaque;
 };
@@ -127,6 +130,11 @@ enum vcpu_exit vcpu_run(struct vcpu *v);
 int vcpu_start(struct vcpu *v, struct err *e); /* make its thread; it begins paused */
 void vcpu_pause(struct vcpu *v);               /* returns when it stands at an instruction boundary */
 void vcpu_resume(struct vcpu *v);
+/*
+ * Execute one instruction on a vCPU that is paused, and pause it again; interrupts wait, guest time stands. It may not have moved,
+ * if it is halted or waits to be started.
+ */
+void vcpu_step(struct vcpu *v);
 void vcpu_join(struct vcpu *v);                /* stop for good */
 void vcpu_reset(struct vcpu *v, bool init);    /* paused or own thread only; resets its intc too */
 

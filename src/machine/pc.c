@@ -20,7 +20,9 @@ void pc_tell(struct pc *pc, enum pc_event_type type, enum pc_cause cause, uint32
 
 static void on_vcpu_exit(void *opaque, struct vcpu *v, enum vcpu_exit why)
 {
-	if (why == EXIT_SHUTDOWN)
+	if (why == EXIT_DEBUG)
+		pc_tell(opaque, PC_EVENT_DEBUG, PC_CAUSE_ENGINE, v->index);
+	else if (why == EXIT_SHUTDOWN)
 		pc_tell(opaque, PC_EVENT_RESET, PC_CAUSE_TRIPLE_FAULT, v->index);
 	else
 		pc_tell(opaque, PC_EVENT_ERROR, PC_CAUSE_ENGINE, v->index);

@@ -31,6 +31,7 @@ enum pc_event_type {
 	PC_EVENT_SHUTDOWN, /* power is off: the guest is done */
 	PC_EVENT_RESET,    /* the guest wants pc_reset(), or died of a triple fault, which is a reset on hardware */
 	PC_EVENT_ERROR,    /* an engine cannot go on; it has logged why */
+	PC_EVENT_DEBUG,    /* a vCPU has met a point of the debugger's, and waits to be paused; code: which */
 	PC_EVENT_IO_ERROR, /* a disk's writes wait for space on the host; who says so has logged it */
 	PC_EVENT_IO_SPACE, /* no disk's writes wait any more */
 };

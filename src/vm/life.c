@@ -48,6 +48,9 @@ void vm_on_pc_event(void *opaque, const struct pc_event *ev)
 	case PC_EVENT_IO_SPACE:
 		change_holds(opaque, VM_HOLD_IO, 0, 0);
 		return;
+	case PC_EVENT_DEBUG:
+		change_holds(opaque, 0, VM_HOLD_DEBUG, 0);
+		return;
 	case PC_EVENT_IO_ERROR:
 		change_holds(opaque, 0, VM_HOLD_IO, BIT(VM_EVENT_IO_ERROR));
 		return;

@@ -151,6 +151,11 @@ struct input *vm_input(const struct vm *vm)
 	return vm->cfg.input;
 }
 
+struct vcpu_group *vm_vcpus(struct vm *vm)
+{
+	return &vm->pc->group;
+}
+
 void vm_print_cpu(const struct vm *vm, unsigned cpu, struct strbuf *out)
 {
 	const struct x86_state *s;

@@ -88,6 +88,9 @@ void vm_end_calls(struct vm *vm);
 void vm_listen(struct vm *vm, struct vm_listener *l);
 void vm_unlisten(struct vm_listener *l);
 
+/* The vCPUs and what they share, for debuggers; by vm_call(). */
+struct vcpu_group *vm_vcpus(struct vm *vm);
+
 /* Wait for the end; then the guest stands still, and vm_reset() or vm_over() may follow. One thread only, the owner's. */
 enum vm_end vm_wait(struct vm *vm, uint32_t *code);
 

@@ -114,6 +114,8 @@ static enum vcpu_exit step(struct bt *bt, bool fpu, enum bt_why why)
 	if (fpu)
 		fpu_to_state(bt);
 	bt->shadow_rip = BT_NO_SHADOW;
+	if (debug_stops_here(bt->v))
+		return EXIT_DEBUG;
 	bt_turn_step(bt);
 	bt->v->stats.bt_interp_steps++;
 	bt->why[why]++;
@@ -232,7 +234,7 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 	if (!b) {
 		if (!bt_cache_has_room(c))
 			bt_cache_flush(bt);
-		b = bt_clone(bt, la, gpa, mode);
+		b = bt->v->group->points.n_breakpoints ? NULL : bt_clone(bt, la, gpa, mode); /* which are by address */
 		copy = b;
 		if (copy)
 			bt->v->stats.bt_copies++;
@@ -649,6 +651,18 @@ static void bt_code_changed(struct vcpu *v, uint64_t gpa, uint64_t len)
 	atomic_store(&bt->poll, 1);
 }
 
+/* The vCPUs stand outside of a cache that they share. */
+static void bt_breakpoints_changed(struct vcpu *v)
+{
+	struct bt *bt = v->engine_data;
+
+	if (v->index)
+		return;
+	lock_take(&bt->cache->lock);
+	bt_cache_flush(bt);
+	lock_drop(&bt->cache->lock);
+}
+
 static void bt_sync_out(struct vcpu *v, unsigned groups)
 {
 	if (groups & SYNC_FPU)
@@ -726,6 +740,7 @@ const struct engine_ops bt_engine = {
 	.sync_out = bt_sync_out,
 	.sync_in = bt_sync_in,
 	.code_changed = bt_code_changed,
+	.breakpoints_changed = bt_breakpoints_changed,
 	.dump_block = bt_dump_block,
 	.destroy = bt_destroy,
 	.print_stats = bt_print_stats,

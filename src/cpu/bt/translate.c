@@ -63,11 +63,23 @@ static bool goes_on(const struct translation *t, const struct bt_insn *in)
 	return target >= bt_next_rip(in) && (target & PAGE_MASK) == (t->b->la & PAGE_MASK);
 }
 
+/* A debugger wants to be in front of the instruction at la: it comes alone, for the run loop. */
+static bool breakpoint_at(const struct translation *t, uint64_t la)
+{
+	const struct vcpu_group *g = t->bt->v->group;
+
+	return g->points.n_breakpoints && debug_breakpoint_at(g, t->mode.legacy.on ? (uint32_t)la : la);
+}
+
 static void decode_block(struct translation *t, const uint8_t *page, uint64_t gpa2)
 {
 	uint64_t la = t->b->la;
+	bool stops;
 
 	while (t->n < BT_MAX_INSNS) {
+		stops = breakpoint_at(t, la);
+		if (stops && t->n)
+			return;
 		struct bt_insn *in = &t->insn[t->n++];
 
 		if (!decode_one(t, page, NULL, la, in)) {
@@ -85,6 +97,10 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 			bt_legacy_classify(t, in);
 		else
 			bt_classify(t->bt, in, t->mode);
+		if (stops) {
+			in->cls = BT_INTERP_FPU;
+			return;
+		}
 		la = bt_next_rip(in);
 		if (goes_on(t, in)) {
 			la = bt_branch_target(in);
@@ -362,7 +378,10 @@ static void find_liveness(struct translation *t, const uint8_t *page)
 	/* With 16-bit offsets the targets wrap at 64 KiB, which must be a page's end for what looks into pages. */
 	bool wraps = bt_code_size(&t->mode) == CODE_16 && (t->mode.legacy.cs_base & (PAGE_SIZE - 1));
 
-	bt_flag_liveness(t->insn, t->n, wraps ? NULL : &peek);
+	/* In front of a breakpoint somebody reads flags that the guest would not. */
+	bool watched = t->bt->v->group->points.n_breakpoints;
+
+	bt_flag_liveness(t->insn, t->n, wraps || watched ? NULL : &peek);
 }
 
 static void plan(struct translation *t)

@@ -114,10 +114,10 @@ static inline void host_copy(void *dst, const void *src, uint64_t n)
 	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
 }
 
-/* Whether accesses need more than the TLB: data breakpoints armed, or alignment checked. */
+/* Whether accesses need more than the TLB: data breakpoints or watchpoints armed, or alignment checked. */
 static inline bool access_is_plain(const struct vcpu *v)
 {
-	return !((v->s.dr[7] & 0xff) | v->interp->align_check);
+	return !((v->s.dr[7] & 0xff) | v->interp->align_check | v->debug.watching);
 }
 
 static inline uint64_t load_fast(struct vcpu *v, uint64_t la, unsigned size)

@@ -154,7 +154,8 @@ static void io_string(struct vcpu *v, const struct insn *in, void (*once)(struct
 		gpr_write(v, R_CX, in->asize, --left);
 		if (!left)
 			return;
-		if (vcpu_pauses_rep(v, false) || (v->s.rflags & FL_TF) || (v->s.dr[7] & DR7_ENABLE_MASK)) {
+		if (vcpu_pauses_rep(v, false) || (v->s.rflags & FL_TF) || (v->s.dr[7] & DR7_ENABLE_MASK) ||
+		    v->debug.watching) {
 			v->s.rflags |= FL_RF;
 			interp_set_next_rip(v, v->s.rip);
 			return;

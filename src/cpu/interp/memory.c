@@ -89,6 +89,8 @@ static void check_breakpoints(struct vcpu *v, uint64_t la, unsigned len, bool wr
 		if (bits)
 			interp_debug_trap(v, bits);
 	}
+	if (unlikely(v->debug.watching))
+		debug_note_access(v, la, len, write);
 }
 
 static void mmio_read(struct vcpu *v, uint64_t gpa, uint8_t *buf, unsigned len)

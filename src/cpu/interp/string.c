@@ -162,7 +162,8 @@ static void repeat(struct vcpu *v, const struct insn *in, element_fn element, un
 		count -= n;
 		if ((uses & COMPARES) && condition_ends(v, in))
 			return;
-		if (count && (vcpu_pauses_rep(v, batch >= TUNE_REP_BATCH) || (v->s.rflags & FL_TF) || v->interp->debug_bits)) {
+		if (count && (vcpu_pauses_rep(v, batch >= TUNE_REP_BATCH) || (v->s.rflags & FL_TF) || v->interp->debug_bits ||
+			      v->debug.stop == DEBUG_WATCHED)) {
 			/* RF: an interrupt between iterations pushes it set (SDM vol. 3, 17.3.1.1). */
 			v->s.rflags |= FL_RF;
 			interp_set_next_rip(v, v->s.rip);

@@ -6,7 +6,7 @@ _doppel()
 	local commands="run img switch stats link doctor help version"
 	local run_options="--boot --smbios --rtc \
 --kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --ephemeral --net \
---share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --perf-map --trace --quiet --verbose --help"
+--share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --gdb --paused --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then

@@ -194,6 +194,12 @@ static int set_control(void *opts, const char *arg, struct err *e)
 	return *arg ? 0 : err_set(e, EINVAL, "control: no path for the socket; give one, as in --control vm.sock");
 }
 
+static int set_gdb(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->gdb = arg;
+	return 0;
+}
+
 static int set_trace(void *opts, const char *arg, struct err *e)
 {
 	return trace_parse(&((struct run_options *)opts)->trace, arg, e);
@@ -209,6 +215,7 @@ FLAG_SETTER(debug_exit)
 FLAG_SETTER(lockstep)
 FLAG_SETTER(no_reboot)
 FLAG_SETTER(stats)
+FLAG_SETTER(paused)
 FLAG_SETTER(perf_map)
 FLAG_SETTER(quiet)
 FLAG_SETTER(verbose)
@@ -238,6 +245,8 @@ const struct cli_option run_option_table[] = {
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },
 	{ "control", "PATH", "socket for 'doppel stats PATH' while it runs", set_control },
+	{ "gdb", "WHERE", "listen for gdb at tcp:[HOST]:PORT or unix:PATH", set_gdb },
+	{ "paused", NULL, "stand still until gdb or a monitor lets it go on", set_paused },
 	{ "perf-map", NULL, "tell perf(1) about translated code: /tmp/perf-PID.map", set_perf_map },
 	{ "trace", "bt[,...]", "show blocks as translated; file=, from=, to= follow", set_trace },
 	{ "quiet", NULL, "print errors only", set_quiet },

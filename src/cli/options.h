@@ -32,7 +32,8 @@ struct run_options {
 	struct device_options devices;
 	struct trace_option trace;
 	const char *control;              /* NULL: no socket */
-	bool lockstep, debug_exit, no_reboot, stats, perf_map, quiet, verbose;
+	const char *gdb;                  /* where to listen for it; NULL: not */
+	bool paused, lockstep, debug_exit, no_reboot, stats, perf_map, quiet, verbose;
 };
 
 void run_options_init(struct run_options *o);

@@ -18,6 +18,7 @@
 #include "cli/stopper.h"
 #include "cpu/engines.h"
 #include "monitor/control.h"
+#include "monitor/gdb.h"
 #include "vm/vm.h"
 
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
@@ -40,6 +41,7 @@ struct run {
 	struct stopper stopper;
 	struct vm *vm;
 	struct control *control;
+	struct gdb *gdb;
 	bool starting_shown;
 };
 
@@ -72,6 +74,10 @@ static int check_options(struct run *r, struct err *e)
 	if (r->command && r->o.debug_exit)
 		return err_set(e, EINVAL, "command '%s': its status comes by the debug exit port; leave out --debug-exit",
 			       r->command[0]);
+	if (r->o.gdb && r->o.lockstep)
+		return err_set(e, EINVAL, "--gdb: lockstep compares whole blocks, a debugger stops within them; leave out --lockstep");
+	if (r->o.paused && !r->o.gdb)
+		return err_set(e, EINVAL, "--paused: there is nobody to let it go on; add --gdb WHERE");
 	if (r->o.trace.on && !r->o.engine->dump_block)
 		return err_set(e, EINVAL, "--trace bt: the engine '%s' translates nothing; use --engine bt", r->o.engine->name);
 	r->request.stdin_tty = isatty(STDIN_FILENO);
@@ -271,6 +277,10 @@ static int start(struct run *r, struct err *e)
 	rc = stopper_start(&r->stopper, r->vm, e);
 	if (!rc && r->o.control)
 		rc = control_new(&r->control, r->o.control, r->vm, e);
+	if (!rc && r->o.gdb)
+		rc = gdb_new(&r->gdb, r->o.gdb, r->vm, e);
+	if (r->o.paused)
+		vm_hold(r->vm, VM_HOLD_USER);
 	for (unsigned i = 0; !rc && i < PC_SERIAL_PORTS; i++) {
 		if (!c->serial[i])
 			continue;
@@ -359,6 +369,7 @@ static void take_down(struct run *r, int flush_ms)
 {
 	stopper_impatient(&r->stopper);
 	control_free(r->control);
+	gdb_free(r->gdb);
 	for (unsigned i = 0; r->vm && i < r->o.n_serial; i++)
 		if (r->cfg.serial[i])
 			chr_flush(r->cfg.serial[i], flush_ms);

@@ -8,65 +8,25 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/strbuf.h"
 #include "monitor/control.h"
+#include "monitor/listener.h"
 #include "vm/vm.h"
 
 #define LINE_MAX_LEN 64   /* of a request */
 #define CLIENT_MS    2000 /* to ask, and to take each piece of the answer: others wait for their turn */
-#define BACKLOG      8
+#define CONTROL_SOCKET "control socket"
 
 struct control {
 	struct vm *vm;
-	struct sockaddr_un addr;
-	int listen_fd, stop_fd; /* stop_fd: readable when the thread is to end */
+	struct listener at;
+	int stop_fd; /* readable when the thread is to end */
 	pthread_t thread;
-	bool bound, started;
+	bool started;
 };
-
-/* -- Addresses ---------------------------------------------------------------------------------------------- */
-
-static int set_address(struct sockaddr_un *a, const char *path, struct err *e)
-{
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (!*path || strlen(path) >= sizeof(a->sun_path))
-		return err_set(e, EINVAL, "control socket '%s': a socket's path has 1 to %zu bytes; use another", path,
-			       sizeof(a->sun_path) - 1);
-	snprintf(a->sun_path, sizeof(a->sun_path), "%s", path);
-	return 0;
-}
-
-static int connect_to(const struct sockaddr_un *a)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), saved;
-
-	if (fd < 0 || !connect(fd, (const struct sockaddr *)a, sizeof(*a)))
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-/* Remove a socket at which nobody listens any more; never anything else. */
-static void remove_stale(const struct sockaddr_un *a)
-{
-	struct stat st;
-	int fd;
-
-	if (lstat(a->sun_path, &st) || !S_ISSOCK(st.st_mode))
-		return;
-	fd = connect_to(a);
-	if (fd >= 0)
-		close(fd);
-	else if (errno == ECONNREFUSED)
-		unlink(a->sun_path);
-}
 
 /* -- A client ------------------------------------------------------------------------------------------------ */
 
@@ -147,7 +107,7 @@ out:
 static void *control_thread(void *arg)
 {
 	struct control *c = arg;
-	struct pollfd p[2] = { { .fd = c->stop_fd, .events = POLLIN }, { .fd = c->listen_fd, .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = c->stop_fd, .events = POLLIN }, { .fd = c->at.fd, .events = POLLIN } };
 
 	for (;;) {
 		int fd;
@@ -156,7 +116,7 @@ static void *control_thread(void *arg)
 			return NULL;
 		if (p[0].revents)
 			return NULL;
-		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		fd = accept4(c->at.fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0)
 			continue;
 		serve(c, fd);
@@ -166,23 +126,6 @@ static void *control_thread(void *arg)
 
 /* -- Life ----------------------------------------------------------------------------------------------------- */
 
-static int listen_at(struct control *c, struct err *e)
-{
-	c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	c->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->listen_fd < 0 || c->stop_fd < 0)
-		return err_set(e, errno, "control socket: %s", strerror(errno));
-	remove_stale(&c->addr);
-	/* What the socket's mode is, its name's becomes. */
-	if (fchmod(c->listen_fd, 0600) || bind(c->listen_fd, (const struct sockaddr *)&c->addr, sizeof(c->addr)))
-		return err_set(e, errno, "control socket '%s': %s; choose a path where a socket can be made", c->addr.sun_path,
-			       strerror(errno));
-	c->bound = true;
-	if (listen(c->listen_fd, BACKLOG))
-		return err_set(e, errno, "control socket '%s': %s", c->addr.sun_path, strerror(errno));
-	return 0;
-}
-
 int control_new(struct control **out, const char *path, struct vm *vm, struct err *e)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -191,10 +134,10 @@ int control_new(struct control **out, const char *path, struct vm *vm, struct er
 	if (!c)
 		return err_set(e, ENOMEM, "control socket: out of memory");
 	c->vm = vm;
-	c->listen_fd = c->stop_fd = -1;
-	rc = set_address(&c->addr, path, e);
-	if (!rc)
-		rc = listen_at(c, e);
+	c->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = listener_open_path(&c->at, CONTROL_SOCKET, path, e);
+	if (!rc && c->stop_fd < 0)
+		rc = err_set(e, errno, CONTROL_SOCKET ": %s", strerror(errno));
 	if (!rc) {
 		rc = pthread_create(&c->thread, NULL, control_thread, c);
 		rc = rc ? err_set(e, rc, "control socket: cannot make a thread: %s", strerror(rc)) : 0;
@@ -217,10 +160,7 @@ void control_free(struct control *c)
 		eventfd_write(c->stop_fd, 1);
 		pthread_join(c->thread, NULL);
 	}
-	if (c->bound)
-		unlink(c->addr.sun_path);
-	if (c->listen_fd >= 0)
-		close(c->listen_fd);
+	listener_close(&c->at);
 	if (c->stop_fd >= 0)
 		close(c->stop_fd);
 	free(c);
@@ -233,11 +173,11 @@ int control_ask(const char *path, const char *line, int out_fd, struct err *e)
 	struct sockaddr_un a;
 	char buf[4096];
 	ssize_t n, sum = 0;
-	int rc = set_address(&a, path, e), fd;
+	int rc = listener_path(&a, CONTROL_SOCKET, path, e), fd;
 
 	if (rc)
 		return rc;
-	fd = connect_to(&a);
+	fd = listener_connect(&a);
 	if (fd < 0)
 		return err_set(e, errno, "'%s': no machine listens there (%s); start one with 'doppel run --control %s'", path,
 			       strerror(errno), path);

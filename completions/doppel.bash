@@ -3,10 +3,10 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
-	local commands="run img switch stats link doctor help version"
+	local commands="run img switch stats screendump link doctor help version"
 	local run_options="--boot --smbios --rtc \
 --kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --ephemeral --net \
---share --balloon --vsock --device --no-reboot --lockstep --debug-exit --stats --control --gdb --paused --perf-map --trace --quiet --verbose --help"
+--share --balloon --vsock --vga --display --device --no-reboot --lockstep --debug-exit --stats --control --gdb --paused --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -47,7 +47,7 @@ _doppel()
 		mapfile -t COMPREPLY < <(compgen -f -W "--help" -- "$cur")
 		return
 		;;
-	stats)
+	stats | screendump)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -W "--help" -- "$cur")
 		return
@@ -88,6 +88,11 @@ _doppel()
 	--smbios)
 		compopt -o nospace
 		mapfile -t COMPREPLY < <(compgen -W "type=0, type=1, type=2, type=3, type=4, type=17," -- "$cur")
+		;;
+	--vga) mapfile -t COMPREPLY < <(compgen -W "std none" -- "$cur") ;;
+	--display)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "vnc=: vnc=unix: web= none" -- "$cur")
 		;;
 	--rtc) mapfile -t COMPREPLY < <(compgen -W "utc localtime" -- "$cur") ;;
 	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;

@@ -6,7 +6,7 @@
 #include "cli/command.h"
 
 const struct cli_command *const cli_commands[] = {
-	&run_command, &img_command, &switch_command, &stats_command, &link_command, &doctor_command, &help_command, &version_command, NULL,
+	&run_command, &img_command, &switch_command, &stats_command, &screendump_command, &link_command, &doctor_command, &help_command, &version_command, NULL,
 };
 
 int main(int argc, char **argv)

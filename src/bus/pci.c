@@ -3,7 +3,7 @@
  * A conventional PCI bus: configuration cycles to functions and the decode of their BARs.
  *
  * Specification: PCI Local Bus Specification 3.0, chapter 6.
- * Missing: bridges (there is one bus), expansion ROMs, status bits that report bus errors.
+ * Missing: bridges (there is one bus), status bits that report bus errors.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +12,9 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "bus/pci.h"
+#include "mem/slot.h"
 
 #define FUNCTIONS          256
 #define STATUS_CAPS        0x10 /* in the status register */
@@ -22,6 +24,9 @@
 #define BAR_PREFETCH       0x8
 #define BAR_FLAGS_IO       0x3ull
 #define BAR_FLAGS_MEM      0xfull
+#define BAR_FLAGS_ROM      0x7ffull
+#define ROM_ENABLE         0x1
+#define ALL_BARS           (PCI_BARS + 1)
 #define COMMAND_WRITABLE   (PCI_CMD_IO | PCI_CMD_MEMORY | PCI_CMD_MASTER | PCI_CMD_INTX_OFF)
 
 struct pci_bus {
@@ -61,18 +66,32 @@ static const struct pci_window *bar_window(const struct pci_bus *b, const struct
 	return addr >> 32 ? &b->cfg.mem64 : &b->cfg.mem32;
 }
 
+static unsigned bar_register(unsigned n)
+{
+	return n == PCI_BAR_OF_ROM ? PCI_ROM : PCI_BAR0 + 4 * n;
+}
+
+static uint64_t bar_flags(const struct pci_bar *bar)
+{
+	if (bar->type == PCI_BAR_ROM)
+		return BAR_FLAGS_ROM;
+	return bar->type == PCI_BAR_IO ? BAR_FLAGS_IO : BAR_FLAGS_MEM;
+}
+
 /* Is BAR n decoded now, and where? */
 static bool bar_address(const struct pci_function *f, unsigned n, uint64_t *addr)
 {
 	const struct pci_bar *bar = &f->bar[n];
 	uint16_t command = get_le16(f->config + PCI_COMMAND);
-	const uint8_t *reg = f->config + PCI_BAR0 + 4 * n;
+	const uint8_t *reg = f->config + bar_register(n);
 	const struct pci_window *w;
 
 	if (!(command & (bar->type == PCI_BAR_IO ? PCI_CMD_IO : PCI_CMD_MEMORY)))
 		return false;
+	if (bar->type == PCI_BAR_ROM && !(*reg & ROM_ENABLE))
+		return false;
 	*addr = bar->type == PCI_BAR_MEM64 ? get_le64(reg) : get_le32(reg);
-	*addr &= ~(bar->type == PCI_BAR_IO ? BAR_FLAGS_IO : BAR_FLAGS_MEM);
+	*addr &= ~bar_flags(bar);
 	w = bar_window(f->bus, bar, *addr);
 	return *addr >= w->base && bar->size <= w->size && *addr - w->base <= w->size - bar->size;
 }
@@ -83,11 +102,25 @@ static void bar_unmap(const struct pci_function *f, struct pci_bar *bar)
 		return;
 	space_remove(bar->type == PCI_BAR_IO ? f->bus->cfg.pio : f->bus->cfg.mem, bar->region);
 	bar->region = NULL;
+	if (bar->slot)
+		ram_slot_show(bar->slot, RAM_SLOT_NOWHERE);
+}
+
+/* Memory of a chip is shown by mapping it; two chips' memory cannot stand in one place. */
+static void bar_map_slot(struct space *s, struct pci_bar *bar, uint64_t addr)
+{
+	int rc = ram_slot_show(bar->slot, addr);
+
+	if (rc) {
+		guest_log("PCI: %s cannot be shown at %#llx: %s", bar->name, (unsigned long long)addr, strerror(-rc));
+		return;
+	}
+	BUG_ON(space_add_ram(s, &bar->region, bar->name, addr, bar->size, bar->ram, bar->type == PCI_BAR_ROM));
 }
 
 static void bars_update(struct pci_function *f)
 {
-	for (unsigned n = 0; n < PCI_BARS; n++) {
+	for (unsigned n = 0; n < ALL_BARS; n++) {
 		struct pci_bar *bar = &f->bar[n];
 		struct space *s = bar->type == PCI_BAR_IO ? f->bus->cfg.pio : f->bus->cfg.mem;
 		uint64_t addr = 0;
@@ -99,6 +132,10 @@ static void bars_update(struct pci_function *f)
 		if (!decoded)
 			continue;
 		bar->mapped_at = addr;
+		if (bar->slot) {
+			bar_map_slot(s, bar, addr);
+			continue;
+		}
 		/* Fails only outside of the space, which the windows are not. */
 		BUG_ON(space_add_io(s, &bar->region, bar->name, addr, bar->size, bar->ops, bar->opaque, bar->lock));
 	}
@@ -106,16 +143,17 @@ static void bars_update(struct pci_function *f)
 
 void pci_add_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar)
 {
-	unsigned off = PCI_BAR0 + 4 * n;
+	unsigned off = bar_register(n);
 	uint64_t mask = ~(bar->size - 1);
 	uint32_t flags = bar->type == PCI_BAR_IO ? BAR_IO : 0;
-	bool wide = bar->type == PCI_BAR_MEM64;
+	bool wide = bar->type == PCI_BAR_MEM64, rom = bar->type == PCI_BAR_ROM;
 
-	BUG_ON(n + wide >= PCI_BARS || (bar->size & (bar->size - 1)) || bar->size < (flags & BAR_IO ? 4 : 16));
+	BUG_ON(rom != (n == PCI_BAR_OF_ROM) || n + wide >= (rom ? ALL_BARS : PCI_BARS) || (rom && (!bar->slot || bar->size <= BAR_FLAGS_ROM)));
+	BUG_ON((bar->size & (bar->size - 1)) || bar->size < (flags & BAR_IO ? 4 : 16));
 	BUG_ON(!wide && bar->size > 1ull << 31);
 	f->bar[n] = *bar;
 	f->bar[n].region = NULL;
-	put_le32(f->writable + off, mask);
+	put_le32(f->writable + off, mask | (rom ? ROM_ENABLE : 0));
 	if (wide)
 		put_le32(f->writable + off + 4, mask >> 32);
 	if (!(flags & BAR_IO))
@@ -190,7 +228,7 @@ void pci_function_init(struct pci_function *f, struct pci_bus *b, uint8_t devfn,
 
 void pci_function_release(struct pci_function *f)
 {
-	for (unsigned n = 0; n < PCI_BARS; n++)
+	for (unsigned n = 0; n < ALL_BARS; n++)
 		bar_unmap(f, &f->bar[n]);
 	pci_set_intx(f, false);
 	f->bus->fn[f->devfn] = NULL;
@@ -268,7 +306,7 @@ void pci_config_write(struct pci_bus *b, uint8_t bus, uint8_t devfn, unsigned of
 		return;
 	for (unsigned i = off; i < off + size; i++, val >>= 8)
 		f->config[i] = (f->config[i] & ~f->writable[i]) | (val & f->writable[i]);
-	if (off < PCI_BAR0 + 4 * PCI_BARS && off + size > PCI_COMMAND) {
+	if (off < PCI_ROM + 4 && off + size > PCI_COMMAND) {
 		bars_update(f);
 		intx_follow_command(f);
 	}

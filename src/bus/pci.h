@@ -10,6 +10,7 @@
 
 #define PCI_CONFIG_SIZE 256
 #define PCI_BARS        6
+#define PCI_BAR_OF_ROM  6 /* number of the expansion ROM among the BARs here; its register is elsewhere */
 #define PCI_PINS        4 /* INTA# to INTD# */
 #define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
 
@@ -17,21 +18,25 @@
 enum {
 	PCI_VENDOR_ID = 0x00, PCI_DEVICE_ID = 0x02, PCI_COMMAND = 0x04, PCI_STATUS = 0x06, PCI_REVISION = 0x08,
 	PCI_CLASS = 0x09, PCI_LATENCY = 0x0d, PCI_HEADER_TYPE = 0x0e, PCI_BAR0 = 0x10, PCI_SUBVENDOR_ID = 0x2c,
-	PCI_SUBSYSTEM_ID = 0x2e, PCI_CAPABILITIES = 0x34, PCI_INTERRUPT_LINE = 0x3c, PCI_INTERRUPT_PIN = 0x3d,
+	PCI_SUBSYSTEM_ID = 0x2e, PCI_ROM = 0x30, PCI_CAPABILITIES = 0x34, PCI_INTERRUPT_LINE = 0x3c, PCI_INTERRUPT_PIN = 0x3d,
 	PCI_HEADER_END = 0x40,
 };
 
 /* Command register */
 enum { PCI_CMD_IO = 0x1, PCI_CMD_MEMORY = 0x2, PCI_CMD_MASTER = 0x4, PCI_CMD_INTX_OFF = 0x400 };
 
-enum pci_bar_type { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
+enum pci_bar_type { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64, PCI_BAR_ROM };
 
 struct pci_bus;
+struct ram;
+struct ram_slot;
 
 struct pci_bar {
 	enum pci_bar_type type;
 	bool prefetch;
-	uint64_t size;             /* a power of two; at least 4 (I/O) or 16 (memory) */
+	uint64_t size;             /* a power of two; at least 4 (I/O), 16 (memory) or 2048 (ROM) */
+	struct ram_slot *slot;     /* memory of the chip, of this size, which the guest uses like RAM; else NULL, and ops: */
+	struct ram *ram;           /* the slot's */
 	const char *name;
 	const struct io_ops *ops;
 	void *opaque;
@@ -59,7 +64,7 @@ struct pci_function {
 	void (*written)(struct pci_function *f, unsigned off, unsigned size);
 	/* The guest is about to read it: what is a window on something else is put there now. As above. */
 	void (*reading)(struct pci_function *f, unsigned off, unsigned size);
-	struct pci_bar bar[PCI_BARS];
+	struct pci_bar bar[PCI_BARS + 1];
 };
 
 struct pci_ids {
@@ -101,7 +106,10 @@ bool pci_slot_free(const struct pci_bus *b, uint8_t devfn);
  */
 void pci_set_intx(struct pci_function *f, bool level);
 
-/* Describe BAR n (a 64-bit one takes n+1 too). bar's region and mapped_at are ignored. */
+/*
+ * Describe BAR n (a 64-bit one takes n+1 too); PCI_BAR_OF_ROM: the expansion ROM (6.2.5.2), which has a slot. A slot is shown
+ * only in the 32-bit window. bar's region and mapped_at are ignored.
+ */
 void pci_add_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar);
 
 /* Append a capability of `size` bytes, id and next pointer included; returns its offset. */

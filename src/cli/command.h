@@ -32,7 +32,7 @@ struct cli_command {
 	int (*run)(int argc, char **argv); /* argv[0] is the subcommand; returns the exit status */
 };
 
-extern const struct cli_command run_command, img_command, switch_command, doctor_command, stats_command, link_command, help_command, version_command;
+extern const struct cli_command run_command, img_command, switch_command, doctor_command, stats_command, screendump_command, link_command, help_command, version_command;
 /* All of them in the order of the overview; ends with NULL. In main.c. */
 extern const struct cli_command *const cli_commands[];
 

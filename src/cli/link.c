@@ -1,39 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* doppel link: the cable of a network card of a machine that runs. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/strbuf.h"
 #include "cli/command.h"
 #include "monitor/control.h"
 
-#define MAX_ANSWER 512
-
 static const struct cli_option options[] = { { 0 } };
 
 static int tell(const char *path, const char *card, const char *state)
 {
-	struct strbuf line = STRBUF_INIT;
-	char answer[MAX_ANSWER] = "";
+	struct strbuf line = STRBUF_INIT, answer = STRBUF_INIT;
 	struct err e = { "" };
-	int fd = memfd_create("answer", MFD_CLOEXEC), rc;
+	int status = STATUS_OK;
 
-	if (fd < 0)
-		return cli_fail("link: %s", strerror(errno));
 	strbuf_addf(&line, "link %s %s", card, state);
-	rc = control_ask(path, line.buf, fd, &e);
-	if (!rc && pread(fd, answer, sizeof(answer) - 1, 0) < 0)
-		rc = err_set(&e, errno, "link: %s", strerror(errno));
-	answer[strcspn(answer, "\n")] = 0;
-	close(fd);
+	if (control_ask(path, line.buf, &answer, &e))
+		status = cli_fail("%s", e.msg);
+	else
+		answer.buf[strcspn(answer.buf, "\n")] = 0;
+	if (status == STATUS_OK && strcmp(answer.buf, CONTROL_DONE))
+		status = cli_fail("%s", answer.buf);
 	strbuf_release(&line);
-	if (rc)
-		return cli_fail("%s", e.msg);
-	return strcmp(answer, CONTROL_DONE) ? cli_fail("%s", answer) : STATUS_OK;
+	strbuf_release(&answer);
+	return status;
 }
 
 static int set_link(int argc, char **argv)

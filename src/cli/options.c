@@ -188,6 +188,16 @@ static int set_device(void *opts, const char *arg, struct err *e)
 	return answer(&sb);
 }
 
+static int set_vga(void *opts, const char *arg, struct err *e)
+{
+	return screen_set_vga(&((struct run_options *)opts)->screen, arg, e);
+}
+
+static int set_display(void *opts, const char *arg, struct err *e)
+{
+	return screen_add_viewer(&((struct run_options *)opts)->screen, arg, e);
+}
+
 static int set_control(void *opts, const char *arg, struct err *e)
 {
 	((struct run_options *)opts)->control = arg;
@@ -238,13 +248,15 @@ const struct cli_option run_option_table[] = {
 	{ "ephemeral", NULL, "what is written to disks is gone at the end", set_ephemeral },
 	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH, none", set_net },
 	{ "share", "DIR[:TAG]", "host directory, /mnt/TAG; else mount -t virtiofs TAG", set_share },
+	{ "vga", "CARD", "std or none [std with firmware or --display]", set_vga },
+	{ "display", "KIND", "see it by vnc=:N, vnc=unix:P or web=PORT; none", set_display },
 	{ "balloon", "SIZE", "memory that the guest gives back at once, as 0 or 256M", set_balloon },
 	{ "vsock", "PATH[,cid=N]", "sockets without a network: CONNECT PORT, PATH_PORT", set_vsock },
 	{ "device", "NAME,...", "any device; 'help' and 'NAME,help' list them", set_device },
 	{ "no-reboot", NULL, "end when the guest reboots", set_no_reboot },
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },
-	{ "control", "PATH", "socket for 'doppel stats PATH' while it runs", set_control },
+	{ "control", "PATH", "socket for 'doppel stats' and 'doppel screendump'", set_control },
 	{ "gdb", "WHERE", "listen for gdb at tcp:[HOST]:PORT or unix:PATH", set_gdb },
 	{ "paused", NULL, "stand still until gdb or a monitor lets it go on", set_paused },
 	{ "perf-map", NULL, "tell perf(1) about translated code: /tmp/perf-PID.map", set_perf_map },

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include "cli/command.h"
 #include "cli/devices.h"
+#include "cli/screen.h"
 #include "cli/trace.h"
 #include "vm/config.h"
 
@@ -30,6 +31,7 @@ struct run_options {
 	const char *serial[PC_SERIAL_PORTS];
 	unsigned n_serial;                /* 0: COM1 is stdio */
 	struct device_options devices;
+	struct screen_options screen;
 	struct trace_option trace;
 	const char *control;              /* NULL: no socket */
 	const char *gdb;                  /* where to listen for it; NULL: not */

@@ -42,6 +42,7 @@ struct run {
 	struct vm *vm;
 	struct control *control;
 	struct gdb *gdb;
+	struct screen screen;
 	bool starting_shown;
 };
 
@@ -263,7 +264,9 @@ static int start(struct run *r, struct err *e)
 		if (rc)
 			return rc;
 	}
-	rc = device_options_open(&r->o.devices, c, e);
+	rc = screen_open(&r->screen, &r->o.screen, r->firmware, c, e);
+	if (!rc)
+		rc = device_options_open(&r->o.devices, c, e);
 	if (rc)
 		return rc;
 	show_starting(r);
@@ -274,6 +277,8 @@ static int start(struct run *r, struct err *e)
 	if (!r->firmware)
 		say_loaded(&info);
 	say_where(r);
+	if (!r->o.quiet)
+		screen_say_where(&r->screen);
 	rc = stopper_start(&r->stopper, r->vm, e);
 	if (!rc && r->o.control)
 		rc = control_new(&r->control, r->o.control, r->vm, e);
@@ -374,8 +379,10 @@ static void take_down(struct run *r, int flush_ms)
 		if (r->cfg.serial[i])
 			chr_flush(r->cfg.serial[i], flush_ms);
 	guest_stdin_free(r->stdin_feed);
+	screen_close(&r->screen);
 	vm_free(r->vm);
 	device_options_release(&r->o.devices);
+	screen_release(&r->screen);
 	wipe_starting(r);
 	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
 		chr_free(r->cfg.serial[i]);

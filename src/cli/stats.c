@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* doppel stats: the statistics of a machine that runs. */
-#include <unistd.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "base/strbuf.h"
 #include "cli/command.h"
 #include "monitor/control.h"
 
 static const struct cli_option options[] = { { 0 } };
 
+static int ask(const char *path)
+{
+	struct strbuf answer = STRBUF_INIT;
+	struct err e = { "" };
+	int status = control_ask(path, "stats", &answer, &e) ? cli_fail("%s", e.msg) : STATUS_OK;
+
+	if (status == STATUS_OK && (fwrite(answer.buf, answer.len, 1, stdout) != 1 || fflush(stdout)))
+		status = cli_fail("cannot write the answer: %s", strerror(errno));
+	strbuf_release(&answer);
+	return status;
+}
+
 static int stats(int argc, char **argv)
 {
-	struct err e = { "" };
 	int status;
 
 	if (argc == 2 && *argv[1] != '-')
-		return control_ask(argv[1], "stats", STDOUT_FILENO, &e) ? cli_fail("%s", e.msg) : STATUS_OK;
+		return ask(argv[1]);
 	if (argc < 2) {
 		cli_fail("no socket; give the PATH of the machine's --control PATH");
 		return STATUS_USAGE;

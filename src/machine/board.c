@@ -211,7 +211,7 @@ static int wire_isa(struct pc *pc, struct pc_chips *c)
 {
 	struct i8042_config i8042 = {
 		.kbd = irq_router_line(c->router, IRQ_KBD), .aux = irq_router_line(c->router, IRQ_AUX),
-		.reset = reset_wire(pc, PC_CAUSE_KEYBOARD),
+		.reset = reset_wire(pc, PC_CAUSE_KEYBOARD), .input = pc->cfg.input,
 	};
 	int rc = 0;
 
@@ -434,8 +434,10 @@ void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
 		.rtc_port = RTC_PORT,
 		.rtc_irq = IRQ_RTC,
 		.rtc_century = true,
-		.i8042_data_port = I8042_DATA_PORT, /* not described: there are no keys and no mouse */
+		.i8042_data_port = I8042_DATA_PORT, /* not described where nobody types */
 		.i8042_cmd_port = I8042_CMD_PORT,
+		.keyboard_irq = pc->cfg.input ? IRQ_KBD : 0,
+		.mouse_irq = pc->cfg.input ? IRQ_AUX : 0,
 		.has_pci = true,
 		.pci_config_port = PCI_CONFIG_PORT,
 		.vga = { VGA_BASE, VGA_END - VGA_BASE },

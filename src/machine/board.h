@@ -33,6 +33,7 @@ struct pc_chips {
 	struct acpi_pm *pm;
 	struct serial *serial[PC_SERIAL_PORTS];
 	struct i8042 *i8042;
+	struct stdvga *vga; /* NULL: there is none */
 	struct reset_ctl *reset_ctl;
 	struct pci_bus *pci;
 	struct pci_host *pci_host;
@@ -55,7 +56,7 @@ struct pc_chips {
 };
 
 /* Tables of drivers besides that of devices.c; each ends with a NULL name. */
-extern const struct device_driver virtio_drivers[], net_drivers[];
+extern const struct device_driver virtio_drivers[], net_drivers[], video_drivers[];
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);

@@ -76,6 +76,7 @@ struct pc_config {
 	bool count_jumps;                /* as in struct vcpu_group */
 	struct chr *serial[PC_SERIAL_PORTS]; /* COM1, COM2; borrowed, outlive the machine; NULL: nothing plugged in */
 	struct display *display;         /* where a graphics card draws; borrowed as well; NULL: nobody sees it */
+	struct boot_blob vga_rom;        /* video BIOS of the VGA card; data NULL: none */
 	struct input *input;             /* where keyboard and mouse get their events; NULL: nobody types */
 	struct boot_blob firmware;       /* ROM that runs after a reset; data NULL: none, the owner puts a kernel in place */
 	struct pc_boot boot;

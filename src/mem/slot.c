@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "mem/slot.h"
 #include "mem/slots.h"
+#include "mem/view.h"
 
 void ram_slots_init(struct ram_slots *t, struct ram *r)
 {
@@ -89,6 +90,20 @@ uint64_t ram_slot_size(const struct ram_slot *s)
 uint64_t ram_slot_where(const struct ram_slot *s)
 {
 	return atomic_load(&s->gpa);
+}
+
+void ram_slot_read(const struct ram_slot *s, uint64_t off, void *buf, size_t len)
+{
+	BUG_ON(off > s->size || len > s->size - off);
+	guest_copy_from(buf, s->host + off, len);
+}
+
+void ram_slot_wrote(const struct ram_slot *s, uint64_t off, uint64_t len)
+{
+	uint64_t gpa = atomic_load_explicit(&s->gpa, memory_order_relaxed);
+
+	if (gpa != RAM_SLOT_NOWHERE)
+		ram_note_update(s->table->ram, gpa + off, len, RAM_BY_DEVICE);
 }
 
 /* Whoever holds code of these pages drops it; flags that the former owner of the place left behind go. */

@@ -3,6 +3,7 @@
 #ifndef DOPPEL_MEM_SLOT_H
 #define DOPPEL_MEM_SLOT_H
 
+#include <stddef.h>
 #include "mem/ram.h"
 
 struct ram_slot;
@@ -21,6 +22,12 @@ int ram_slot_new(struct ram_slot **out, struct ram *r, uint64_t size, struct err
 /* The bytes, for the chip; the same place for as long as the RAM exists. */
 uint8_t *ram_slot_host(const struct ram_slot *s);
 uint64_t ram_slot_size(const struct ram_slot *s);
+
+/* A copy of [off, off + len), inside of the slot, although the guest may write it meanwhile: words are whole. */
+void ram_slot_read(const struct ram_slot *s, uint64_t off, void *buf, size_t len);
+
+/* The chip itself has changed these bytes. */
+void ram_slot_wrote(const struct ram_slot *s, uint64_t off, uint64_t len);
 
 /*
  * Show the slot at gpa, inside of the PCI hole, 4 KiB aligned, where no other slot is shown; or, with RAM_SLOT_NOWHERE, not any

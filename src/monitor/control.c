@@ -90,15 +90,20 @@ static void serve(const struct control *c, int fd)
 	const struct timeval limit = { .tv_sec = CLIENT_MS / 1000 };
 	struct strbuf answer = STRBUF_INIT;
 	char line[LINE_MAX_LEN + 1];
+	struct err e;
 
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) || !read_line(c, fd, line))
 		return;
-	if (!strncmp(line, "link ", strlen("link ")))
+	if (!strncmp(line, "link ", strlen("link "))) {
 		set_link(c->vm, line + strlen("link "), &answer);
-	else if (strcmp(line, "stats"))
-		strbuf_addf(&answer, "unknown request; 'stats' and 'link NAME up|down' are known\n");
-	else if (!vm_call(c->vm, print_stats, &answer))
+	} else if (!strcmp(line, "screendump")) {
+		if (vm_screendump_bytes(c->vm, &answer, &e))
+			strbuf_addf(&answer, "%s\n", e.msg);
+	} else if (strcmp(line, "stats")) {
+		strbuf_addf(&answer, "unknown request; 'stats', 'screendump' and 'link NAME up|down' are known\n");
+	} else if (!vm_call(c->vm, print_stats, &answer)) {
 		goto out;
+	}
 	send_all(fd, answer.buf, answer.len);
 out:
 	strbuf_release(&answer);
@@ -168,11 +173,11 @@ void control_free(struct control *c)
 
 /* -- The client's side -------------------------------------------------------------------------------------- */
 
-int control_ask(const char *path, const char *line, int out_fd, struct err *e)
+int control_ask(const char *path, const char *line, struct strbuf *answer, struct err *e)
 {
 	struct sockaddr_un a;
 	char buf[4096];
-	ssize_t n, sum = 0;
+	ssize_t n;
 	int rc = listener_path(&a, CONTROL_SOCKET, path, e), fd;
 
 	if (rc)
@@ -183,15 +188,8 @@ int control_ask(const char *path, const char *line, int out_fd, struct err *e)
 			       strerror(errno), path);
 	send_all(fd, line, strlen(line));
 	send_all(fd, "\n", 1);
-	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
-		sum += n;
-		if (write(out_fd, buf, (size_t)n) != n) {
-			rc = err_set(e, errno, "cannot write the answer: %s", strerror(errno));
-			break;
-		}
-	}
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		strbuf_add(answer, buf, (size_t)n);
 	close(fd);
-	if (!rc && !sum)
-		rc = err_set(e, EPIPE, "'%s': the machine ended before it answered", path);
-	return rc;
+	return answer->len ? 0 : err_set(e, EPIPE, "'%s': the machine ended before it answered", path);
 }

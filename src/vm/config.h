@@ -33,6 +33,7 @@ struct vm_config {
 	int64_t rtc_offset_s;         /* as parse_rtc_base() */
 	struct chr *serial[PC_SERIAL_PORTS];
 	struct display *display;      /* what graphics cards draw on; NULL: nothing */
+	struct boot_blob vga_rom;     /* BIOS of the VGA card; data NULL: none */
 	struct input *input;          /* keys and pointer; NULL: none */
 	struct device_config device[VM_MAX_DEVICES]; /* to be plugged in, in this order */
 	unsigned n_devices;

@@ -68,6 +68,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	pcc.opaque = vm;
 	pcc.display = cfg->display;
 	pcc.input = cfg->input;
+	pcc.vga_rom = cfg->vga_rom;
 	pcc.firmware = vm->cfg.firmware;
 	pcc.boot = vm->cfg.boot;
 	pcc.smbios = vm->cfg.smbios;
@@ -144,6 +145,13 @@ int vm_screendump(struct vm *vm, const char *path, struct err *e)
 	if (!vm->cfg.display)
 		return err_set(e, ENODEV, "screendump '%s': the machine has no screen; give it one, as by --vga std", path);
 	return display_png(vm->cfg.display, path, e);
+}
+
+int vm_screendump_bytes(struct vm *vm, struct strbuf *out, struct err *e)
+{
+	if (!vm->cfg.display)
+		return err_set(e, ENODEV, "screendump: the machine has no screen; give it one, as by --vga std");
+	return display_png_bytes(vm->cfg.display, out, e);
 }
 
 struct input *vm_input(const struct vm *vm)

@@ -118,10 +118,11 @@ int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e);
 int vm_balloon_actual(struct vm *vm, uint64_t *bytes, struct err *e);
 
 /*
- * The present picture of the screen as a PNG file (display_png()); any thread that holds no lock, in any state. -ENODEV with a
+ * The present picture of the screen as a PNG file, or its bytes (display_png()); any thread that holds no lock, in any state. -ENODEV with a
  * message: there is none. And who takes keys and the pointer's movements (backend/display/input.h), NULL: nobody.
  */
 int vm_screendump(struct vm *vm, const char *path, struct err *e);
+int vm_screendump_bytes(struct vm *vm, struct strbuf *out, struct err *e);
 struct input *vm_input(const struct vm *vm);
 
 /* Where vCPU `cpu` stands, as one line of text: its program counter and control registers. Ended, or paused. */

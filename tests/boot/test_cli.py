@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, SHORT, long_only
 from test_hostile import HELLO
 
-COMMANDS = ["run", "stats", "link", "doctor", "help", "version"]
+COMMANDS = ["run", "stats", "screendump", "link", "doctor", "help", "version"]
 
 
 def one_line(r, status, *words):

@@ -9,6 +9,7 @@
 
 struct display;
 struct display_view;
+struct strbuf;
 
 #define DISPLAY_MAX_WIDTH  4096u
 #define DISPLAY_MAX_HEIGHT 4096u
@@ -63,9 +64,9 @@ bool display_view_update(struct display_view *v,
 
 /*
  * The present picture as a PNG file, 8 bits per channel: to a new file or in place of the file at path, which appears when
- * it is complete; or to a file descriptor. Any thread that holds no lock. Errors: -errno with a message.
+ * it is complete; or appended to a buffer. Any thread that holds no lock. Errors: -errno with a message.
  */
 int display_png(struct display *d, const char *path, struct err *e);
-int display_png_fd(struct display *d, int fd, struct err *e);
+int display_png_bytes(struct display *d, struct strbuf *out, struct err *e);
 
 #endif

@@ -58,7 +58,7 @@ static int encode(png_structp png, png_infop info, const struct display_surface 
 	return 0;
 }
 
-static int make_png(struct display *d, struct strbuf *out, struct err *e)
+int display_png_bytes(struct display *d, struct strbuf *out, struct err *e)
 {
 	struct display_surface s = take_picture(d);
 	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
@@ -82,21 +82,7 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-int display_png_fd(struct display *d, int fd, struct err *e)
-{
-	struct strbuf png = STRBUF_INIT;
-	int rc = make_png(d, &png, e);
-
-	if (!rc) {
-		rc = write_all(fd, png.buf, png.len);
-		if (rc)
-			err_set(e, -rc, "screendump: cannot write it: %s", strerror(-rc));
-	}
-	strbuf_release(&png);
-	return rc;
-}
-
-/* Beside the file that it will be; what is no regular file (a pipe, /dev/stdout) is written in place. */
+/* Beside the file that it will be. */
 static int write_file(const char *path, const struct strbuf *png)
 {
 	struct strbuf beside = STRBUF_INIT;
@@ -125,7 +111,7 @@ static int write_file(const char *path, const struct strbuf *png)
 int display_png(struct display *d, const char *path, struct err *e)
 {
 	struct strbuf png = STRBUF_INIT;
-	int rc = make_png(d, &png, e);
+	int rc = display_png_bytes(d, &png, e);
 
 	if (!rc) {
 		rc = write_file(path, &png);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 8042 keyboard controller of a PS/2-style PC. The keyboard behind it answers all commands and never
- * has a key pressed; nothing is plugged into the mouse port, which the controller reports by a time-out.
+ * 8042 keyboard controller of a PS/2-style PC, with a keyboard and a mouse behind it. Where there is nobody who could use them, the
+ * keyboard never has a key pressed, and nothing is plugged into the mouse port, which the controller reports by a time-out.
  *
  * Specification: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device
- * Controller" and "Keyboards".
- * Missing: password mode, scan code sets but 2 (translation has nothing to translate).
+ * Controller".
+ * Missing: password mode; the time that a byte takes on the wire.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "dev/input/i8042.h"
+#include "dev/input/ps2.h"
 
 #define RAM_SIZE    32
-#define QUEUE_SIZE  16 /* of the keyboard; a reply has at most 4 bytes */
 
 /* Status */
 #define ST_OBF     0x01
@@ -30,6 +30,7 @@
 #define CB_SYS     0x04
 #define CB_KBD_OFF 0x10
 #define CB_AUX_OFF 0x20
+#define CB_TRANSLATE 0x40 /* scan code set 2 becomes set 1 */
 #define CB_RESET   (CB_SYS | CB_KBD_OFF | CB_AUX_OFF)
 
 /* Output port */
@@ -52,14 +53,9 @@ enum {
 #define PORT_TEST_OK  0x00
 #define NO_PASSWORD   0xf1
 
-/* Keyboard commands and replies */
-enum {
-	KBD_LEDS = 0xed, KBD_ECHO = 0xee, KBD_SCANCODES = 0xf0, KBD_ID = 0xf2, KBD_RATE = 0xf3, KBD_ENABLE = 0xf4,
-	KBD_RESET_DEFAULT = 0xf6, KBD_RESET = 0xff,
-	KBD_ACK = 0xfa, KBD_SELF_TEST_OK = 0xaa, KBD_RESEND = 0xfe, KBD_DISABLE = 0xf5,
-};
-#define KBD_SCANCODE_SET 2
-static const uint8_t kbd_id[2] = { 0xab, 0x83 };
+#define AUX_NO_ANSWER 0xfe
+#define KBD_RELEASE        0xf0
+#define TRANSLATED_RELEASE 0x80
 
 enum { FROM_CONTROLLER, FROM_KBD, FROM_AUX };
 
@@ -73,9 +69,9 @@ struct i8042 {
 	uint8_t from;         /* who filled it */
 	uint8_t pending_cmd;  /* controller command that waits for its data byte, or 0 */
 	bool last_was_command;
-	uint8_t kbd_cmd;      /* keyboard command that waits for its parameter, or 0 */
-	uint8_t queue[QUEUE_SIZE]; /* of the keyboard's replies */
-	uint8_t queued;
+	bool released;        /* the keyboard's release prefix came, which translation makes a bit of the next byte */
+	struct ps2_keyboard kbd;
+	struct ps2_mouse mouse;
 	struct i8042_config cfg;
 };
 
@@ -93,71 +89,66 @@ static void put(struct i8042 *k, uint8_t val, uint8_t from)
 	k->timeout = false;
 }
 
-/* The keyboard sends its next byte when the buffer is free and its clock line is let go. */
+/* The keyboard's next byte for the guest; false: there is none. */
+static bool kbd_next(struct i8042 *k, uint8_t *val)
+{
+	while (!ps2_empty(&k->kbd.out)) {
+		*val = ps2_take(&k->kbd.out);
+		if (!(k->ram[0] & CB_TRANSLATE))
+			return true;
+		if (*val == KBD_RELEASE) {
+			k->released = true;
+			continue;
+		}
+		*val = ps2_translate(*val) | (k->released ? TRANSLATED_RELEASE : 0);
+		k->released = false;
+		return true;
+	}
+	return false;
+}
+
+/* A device sends its next byte when the buffer is free and its clock line is let go. */
 static void pump(struct i8042 *k)
 {
-	if (!k->obf && k->queued && !(k->ram[0] & CB_KBD_OFF)) {
-		put(k, k->queue[0], FROM_KBD);
-		k->queued--;
-		for (unsigned i = 0; i < k->queued; i++)
-			k->queue[i] = k->queue[i + 1];
+	uint8_t val;
+
+	if (!k->obf && !(k->ram[0] & CB_KBD_OFF) && kbd_next(k, &val))
+		put(k, val, FROM_KBD);
+	if (!k->obf && !(k->ram[0] & CB_AUX_OFF) && !ps2_empty(&k->mouse.out)) {
+		put(k, ps2_take(&k->mouse.out), FROM_AUX);
+		ps2_mouse_report(&k->mouse);
 	}
 	update_lines(k);
 }
 
-/* -- Keyboard ---------------------------------------------------------------------------------- */
+/* -- Keys and pointer ---------------------------------------------------------------------------- */
 
-static void kbd_send(struct i8042 *k, uint8_t val)
+static void on_key(void *opaque, unsigned code, bool down)
 {
-	if (k->queued < QUEUE_SIZE)
-		k->queue[k->queued++] = val;
+	struct i8042 *k = opaque;
+
+	lock_take(&k->lock);
+	ps2_keyboard_key(&k->kbd, code, down);
+	pump(k);
+	lock_drop(&k->lock);
 }
 
-static void kbd_parameter(struct i8042 *k, uint8_t val)
+static void on_pointer(void *opaque, const struct input_pointer *p)
 {
-	bool query = k->kbd_cmd == KBD_SCANCODES && val == 0;
+	struct i8042 *k = opaque;
 
-	k->kbd_cmd = 0;
-	kbd_send(k, KBD_ACK);
-	if (query)
-		kbd_send(k, KBD_SCANCODE_SET);
+	lock_take(&k->lock);
+	ps2_mouse_event(&k->mouse, p);
+	pump(k);
+	lock_drop(&k->lock);
 }
 
-static void kbd_write(struct i8042 *k, uint8_t val)
+static const struct input_sink i8042_sink = { .key = on_key, .pointer = on_pointer };
+
+static void show_leds(const struct i8042 *k)
 {
-	k->queued = 0; /* a command cancels what was not sent yet */
-	if (k->kbd_cmd && val < KBD_LEDS) {
-		kbd_parameter(k, val);
-		return;
-	}
-	k->kbd_cmd = 0;
-	switch (val) {
-	case KBD_ECHO:
-		kbd_send(k, KBD_ECHO);
-		break;
-	case KBD_LEDS:
-	case KBD_SCANCODES:
-	case KBD_RATE:
-		k->kbd_cmd = val;
-		kbd_send(k, KBD_ACK);
-		break;
-	case KBD_ID:
-		kbd_send(k, KBD_ACK);
-		kbd_send(k, kbd_id[0]);
-		kbd_send(k, kbd_id[1]);
-		break;
-	case KBD_ENABLE:
-	case KBD_DISABLE:
-	case KBD_RESET_DEFAULT:
-		kbd_send(k, KBD_ACK);
-		break;
-	case KBD_RESET:
-		kbd_send(k, KBD_ACK);
-		kbd_send(k, KBD_SELF_TEST_OK);
-		break;
-	default:
-		kbd_send(k, KBD_RESEND);
-	}
+	if (k->cfg.input)
+		input_set_leds(k->cfg.input, k->kbd.leds);
 }
 
 /* -- Controller -------------------------------------------------------------------------------- */
@@ -184,8 +175,9 @@ static uint8_t read_output_port(const struct i8042 *k)
 static void self_test(struct i8042 *k)
 {
 	k->ram[0] = CB_RESET;
-	k->queued = 0;
-	k->kbd_cmd = 0;
+	k->kbd.out.replies = k->kbd.out.events = 0;
+	k->kbd.cmd = 0;
+	k->released = false;
 	put(k, SELF_TEST_OK, FROM_CONTROLLER);
 }
 
@@ -256,7 +248,8 @@ static void write_data(struct i8042 *k, uint8_t val)
 	switch (cmd) {
 	case 0:
 		k->ram[0] &= ~CB_KBD_OFF; /* sending to the keyboard enables it */
-		kbd_write(k, val);
+		ps2_keyboard_write(&k->kbd, val);
+		show_leds(k);
 		break;
 	case CMD_WRITE_OUTPUT:
 		write_output_port(k, val);
@@ -268,7 +261,12 @@ static void write_data(struct i8042 *k, uint8_t val)
 		put(k, val, FROM_AUX);
 		break;
 	case CMD_WRITE_AUX:
-		put(k, KBD_RESEND, FROM_AUX); /* nobody there */
+		if (k->cfg.input) {
+			k->ram[0] &= ~CB_AUX_OFF;
+			ps2_mouse_write(&k->mouse, val);
+			break;
+		}
+		put(k, AUX_NO_ANSWER, FROM_AUX);
 		k->timeout = true;
 		break;
 	default:
@@ -341,8 +339,11 @@ static void i8042_reset(struct device *d)
 		k->ram[i] = 0;
 	k->ram[0] = CB_RESET;
 	k->out_port = OUT_RESET;
-	k->data = k->from = k->pending_cmd = k->kbd_cmd = k->queued = 0;
-	k->obf = k->timeout = k->last_was_command = false;
+	k->data = k->from = k->pending_cmd = 0;
+	k->obf = k->timeout = k->last_was_command = k->released = false;
+	ps2_keyboard_reset(&k->kbd);
+	ps2_mouse_reset(&k->mouse);
+	show_leds(k);
 	irq_set(&k->cfg.a20, true);
 	update_lines(k);
 	lock_drop(&k->lock);
@@ -358,11 +359,12 @@ static int i8042_post_load(struct device *d)
 {
 	struct i8042 *k = (struct i8042 *)d;
 
-	if (k->from > FROM_AUX || k->queued > QUEUE_SIZE || !pending_valid(k->pending_cmd) ||
-	    !(k->out_port & OUT_NO_RESET))
+	if (k->from > FROM_AUX || !ps2_valid(&k->kbd.out) || !ps2_valid(&k->mouse.out) || !pending_valid(k->pending_cmd) ||
+	    !(k->out_port & OUT_NO_RESET) || k->kbd.set < 1 || k->kbd.set > 2)
 		return -EINVAL;
 	lock_take(&k->lock);
 	irq_set(&k->cfg.a20, k->out_port & OUT_A20);
+	show_leds(k);
 	update_lines(k);
 	lock_drop(&k->lock);
 	return 0;
@@ -372,6 +374,8 @@ static void i8042_free(struct device *d)
 {
 	struct i8042 *k = (struct i8042 *)d;
 
+	if (k->cfg.input)
+		input_remove_sink(k->cfg.input, k);
 	lock_release(&k->lock);
 	free(k);
 }
@@ -385,9 +389,36 @@ static const struct state_field i8042_state[] = {
 	STATE_U8(struct i8042, from),
 	STATE_U8(struct i8042, pending_cmd),
 	STATE_BOOL(struct i8042, last_was_command),
-	STATE_U8(struct i8042, kbd_cmd),
-	STATE_BYTES(struct i8042, queue),
-	STATE_U8(struct i8042, queued),
+	STATE_BOOL(struct i8042, released),
+	STATE_BYTES(struct i8042, kbd.out.reply),
+	STATE_BYTES(struct i8042, kbd.out.event),
+	STATE_U16(struct i8042, kbd.out.replies),
+	STATE_U16(struct i8042, kbd.out.events),
+	STATE_U8(struct i8042, kbd.out.last),
+	STATE_U8(struct i8042, kbd.cmd),
+	STATE_U8(struct i8042, kbd.set),
+	STATE_U8(struct i8042, kbd.rate),
+	STATE_U8(struct i8042, kbd.leds),
+	STATE_BOOL(struct i8042, kbd.disabled),
+	STATE_BYTES(struct i8042, mouse.out.reply),
+	STATE_BYTES(struct i8042, mouse.out.event),
+	STATE_U16(struct i8042, mouse.out.replies),
+	STATE_U16(struct i8042, mouse.out.events),
+	STATE_U8(struct i8042, mouse.out.last),
+	STATE_U8(struct i8042, mouse.cmd),
+	STATE_U8(struct i8042, mouse.id),
+	STATE_U8(struct i8042, mouse.rate),
+	STATE_U8(struct i8042, mouse.resolution),
+	STATE_U8(struct i8042, mouse.buttons),
+	STATE_BYTES(struct i8042, mouse.knock),
+	STATE_BOOL(struct i8042, mouse.enabled),
+	STATE_BOOL(struct i8042, mouse.remote),
+	STATE_BOOL(struct i8042, mouse.wrap),
+	STATE_BOOL(struct i8042, mouse.twice),
+	STATE_BOOL(struct i8042, mouse.moved),
+	STATE_U32(struct i8042, mouse.dx),
+	STATE_U32(struct i8042, mouse.dy),
+	STATE_U32(struct i8042, mouse.dz),
 	STATE_END(),
 };
 
@@ -410,5 +441,7 @@ struct i8042 *i8042_new(const struct i8042_config *c)
 	k->cfg = *c;
 	lock_init(&k->lock, RANK_DEVICE);
 	i8042_reset(&k->dev);
+	if (k->cfg.input)
+		BUG_ON(input_add_sink(k->cfg.input, &i8042_sink, k));
 	return k;
 }

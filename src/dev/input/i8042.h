@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* 8042 keyboard controller with a keyboard that has no keys, and no mouse. */
+/* 8042 keyboard controller with a keyboard and a mouse. */
 #ifndef DOPPEL_DEV_INPUT_I8042_H
 #define DOPPEL_DEV_INPUT_I8042_H
 
@@ -8,10 +8,12 @@
 #include "mem/space.h"
 
 struct i8042;
+struct input;
 
 struct i8042_config {
 	struct irq_line kbd, aux; /* output buffer full: keyboard, mouse */
 	struct irq_line a20;
+	struct input *input;      /* borrowed; NULL: the keyboard has no keys, and there is no mouse */
 	struct irq_line reset;    /* pulsed when the guest pulls the reset line */
 };
 

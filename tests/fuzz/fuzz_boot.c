@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bits.h"
 #include "base/endian.h"
 #include "boot/boot.h"
+#include "fuzz.h"
 #include "kernels.h"
 
 #define DEFAULT_SECONDS 2
@@ -34,15 +34,12 @@ struct fuzz {
 
 static uint64_t rnd(struct fuzz *f)
 {
-	f->rng ^= f->rng >> 12;
-	f->rng ^= f->rng << 25;
-	f->rng ^= f->rng >> 27;
-	return f->rng * 0x2545f4914f6cdd1dull;
+	return fuzz_random(&f->rng);
 }
 
 static uint64_t below(struct fuzz *f, uint64_t n)
 {
-	return n ? rnd(f) % n : 0;
+	return fuzz_below(&f->rng, n);
 }
 
 static void make_templates(struct fuzz *f)
@@ -187,38 +184,21 @@ static void one(struct fuzz *f)
 	free((void *)(uintptr_t)initrds[0].data);
 }
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 int main(int argc, char **argv)
 {
-	double seconds = DEFAULT_SECONDS, start = now_s();
-	uint64_t iterations = UINT64_MAX, n;
-	struct fuzz f = { .rng = DEFAULT_SEED };
+	const struct fuzz_options o = fuzz_parse(argc, argv, DEFAULT_SECONDS, DEFAULT_SEED);
+	struct fuzz f = { .rng = o.seed };
+	double start = fuzz_now();
 	struct err e;
+	uint64_t n;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds"))
-			seconds = strtod(argv[i + 1], NULL);
-		else if (!strcmp(argv[i], "--iterations"))
-			iterations = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			f.rng = strtoull(argv[i + 1], NULL, 0);
-	}
-	if (!f.rng)
-		f.rng = DEFAULT_SEED;
 	f.cpu = aligned_alloc(64, ALIGN_UP(sizeof(*f.cpu), 64));
 	if (!f.cpu || ram_new(&f.ram, RAM_SIZE, &e)) {
 		fprintf(stderr, "fuzz_boot: no memory\n");
 		return 1;
 	}
 	make_templates(&f);
-	for (n = 0; n < iterations && now_s() - start < seconds; n++)
+	for (n = 0; n < o.iterations && fuzz_now() - start < o.seconds; n++)
 		one(&f);
 	printf("fuzz_boot: %" PRIu64 " kernels: %" PRIu64 " loaded, %" PRIu64 " refused\n", n, f.loaded,
 	       f.refused);
@@ -226,5 +206,5 @@ int main(int argc, char **argv)
 		strbuf_release(&f.templates[i]);
 	ram_free(f.ram);
 	free(f.cpu);
-	return !f.loaded || !f.refused ? (iterations > 100) : 0;
+	return !f.loaded || !f.refused ? (o.iterations > 100) : 0;
 }

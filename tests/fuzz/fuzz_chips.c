@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "backend/chr/chr.h"
 #include "base/bits.h"
@@ -22,6 +21,7 @@
 #include "bus/device.h"
 #include "machine/devices.h"
 #include "machine/pc.h"
+#include "fuzz.h"
 
 #define CPUS             2
 #define DEFAULT_SECONDS  2
@@ -62,10 +62,7 @@ static const uint64_t hot_pages[] = {
 
 static uint64_t rnd(struct fuzz *f)
 {
-	f->seed ^= f->seed >> 12;
-	f->seed ^= f->seed << 25;
-	f->seed ^= f->seed >> 27;
-	return f->seed * 0x2545f4914f6cdd1dull;
+	return fuzz_random(&f->seed);
 }
 
 /* Random values are often small, single bits or all ones. */
@@ -236,18 +233,10 @@ static int step(struct fuzz *f)
 	return rc;
 }
 
-static double seconds_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 static void *fuzz_main(void *arg)
 {
 	struct fuzz *f = arg;
-	double start = seconds_now(), before = start, now;
+	double start = fuzz_now(), before = start, now;
 	uint64_t i;
 
 	for (i = 0; i < f->m->iterations && !atomic_load(&f->m->failed); i++) {
@@ -255,7 +244,7 @@ static void *fuzz_main(void *arg)
 			atomic_store(&f->m->failed, true);
 		if (i % 64)
 			continue;
-		now = seconds_now();
+		now = fuzz_now();
 		if (now - before > SLOW_ACCESS_S) {
 			fprintf(stderr, "64 accesses before number %" PRIu64 " took %.1f s\n", i, now - before);
 			atomic_store(&f->m->failed, true);
@@ -292,25 +281,17 @@ static const struct device_config devices[] = {
 
 int main(int argc, char **argv)
 {
-	struct machine m = { .seconds = DEFAULT_SECONDS, .iterations = UINT64_MAX };
+	const struct fuzz_options o = fuzz_parse(argc, argv, DEFAULT_SECONDS, DEFAULT_SEED);
+	struct machine m = { .seconds = o.seconds, .iterations = o.iterations };
 	struct pc_config c = {
 		.ram_size = 16 * MiB, .cpus = CPUS, .cpu_spec = "host", .engine = &interp_engine,
 		.devices = devices, .n_devices = ARRAY_SIZE(devices),
 		.on_event = on_event, .opaque = &m,
 	};
-	uint64_t seed = DEFAULT_SEED;
 	struct err e = { "" };
 	int rc;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds"))
-			m.seconds = atof(argv[i + 1]);
-		else if (!strcmp(argv[i], "--iterations"))
-			m.iterations = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0) | 1;
-	}
-	printf("seed %#" PRIx64 "\n", seed);
+	printf("seed %#" PRIx64 "\n", o.seed);
 	fflush(stdout);
 	log_set_level(LOG_ERROR);
 	pthread_rwlock_init(&m.running, NULL);
@@ -322,7 +303,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	pc_pause(m.pc, false);
-	rc = run(&m, seed);
+	rc = run(&m, o.seed);
 	pc_free(m.pc);
 	chr_free(c.serial[0]);
 	pthread_rwlock_destroy(&m.running);

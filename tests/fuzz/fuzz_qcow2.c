@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backend/block/luks.h"
 #include "backend/block/qcow2.h"
 #include "base/log.h"
+#include "fuzz.h"
 #include "simfile.h"
 
 #define DEFAULT_SECONDS 3
@@ -37,15 +37,12 @@ struct fuzz {
 
 static uint64_t rnd(struct fuzz *f)
 {
-	f->rng ^= f->rng >> 12;
-	f->rng ^= f->rng << 25;
-	f->rng ^= f->rng >> 27;
-	return f->rng * 0x2545f4914f6cdd1dull;
+	return fuzz_random(&f->rng);
 }
 
 static uint64_t below(struct fuzz *f, uint64_t n)
 {
-	return n ? rnd(f) % n : 0;
+	return fuzz_below(&f->rng, n);
 }
 
 static void fail(uint64_t seed, const char *what, const char *msg)
@@ -253,31 +250,14 @@ static void one_luks(struct fuzz *f)
 	sim_free(s);
 }
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 int main(int argc, char **argv)
 {
-	double seconds = DEFAULT_SECONDS, start;
-	uint64_t iterations = UINT64_MAX, n;
-	struct fuzz f = { .rng = DEFAULT_SEED };
+	const struct fuzz_options o = fuzz_parse(argc, argv, DEFAULT_SECONDS, DEFAULT_SEED);
+	struct fuzz f = { .rng = o.seed };
 	struct err e;
+	double start;
+	uint64_t n;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds"))
-			seconds = strtod(argv[i + 1], NULL);
-		else if (!strcmp(argv[i], "--iterations"))
-			iterations = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			f.rng = strtoull(argv[i + 1], NULL, 0);
-	}
-	if (!f.rng)
-		f.rng = DEFAULT_SEED;
 	log_set_output(-1, false);
 	if (loop_new(&f.loop, &e)) {
 		fprintf(stderr, "fuzz_qcow2: %s\n", e.msg);
@@ -286,8 +266,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < N_TEMPLATES; i++)
 		make_template(&f, i);
 	make_luks(&f);
-	start = now_s();
-	for (n = 0; n < iterations && now_s() - start < seconds; n++) {
+	start = fuzz_now();
+	for (n = 0; n < o.iterations && fuzz_now() - start < o.seconds; n++) {
 		one(&f);
 		if (n % 50 == 49)
 			one_luks(&f);
@@ -299,5 +279,5 @@ int main(int argc, char **argv)
 	sim_free(f.luks);
 	loop_free(f.loop);
 	unlink(f.secret);
-	return !f.opened || !f.refused ? (iterations > 100) : 0;
+	return !f.opened || !f.refused ? (o.iterations > 100) : 0;
 }

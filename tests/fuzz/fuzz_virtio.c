@@ -13,7 +13,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backend/block/blk.h"
@@ -31,6 +30,7 @@
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
 #include "virtio/vsock.h"
+#include "fuzz.h"
 
 #define DEFAULT_SECONDS 2
 #define DEFAULT_SEED    0x51ee7
@@ -61,10 +61,7 @@ struct fuzz {
 
 static uint64_t rnd(struct fuzz *f)
 {
-	f->seed ^= f->seed >> 12;
-	f->seed ^= f->seed << 25;
-	f->seed ^= f->seed >> 27;
-	return f->seed * 0x2545f4914f6cdd1dull;
+	return fuzz_random(&f->seed);
 }
 
 static uint64_t value(struct fuzz *f)
@@ -340,17 +337,9 @@ static void tear_down(struct fuzz *f)
 	clock_free(f->clock);
 }
 
-static double seconds_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 static int run(struct fuzz *f, double seconds, uint64_t iterations)
 {
-	double start = seconds_now(), before = start, now;
+	double start = fuzz_now(), before = start, now;
 	struct rusage ru;
 	uint64_t i;
 	int rc = 0;
@@ -359,7 +348,7 @@ static int run(struct fuzz *f, double seconds, uint64_t iterations)
 		rc = step(f);
 		if (i % 64)
 			continue;
-		now = seconds_now();
+		now = fuzz_now();
 		if (now - before > SLOW_S) {
 			fprintf(stderr, "64 steps before number %" PRIu64 " took %.1f s\n", i, now - before);
 			rc = 1;
@@ -383,21 +372,12 @@ static int run(struct fuzz *f, double seconds, uint64_t iterations)
 
 int main(int argc, char **argv)
 {
-	struct fuzz f = { .seed = DEFAULT_SEED };
+	const struct fuzz_options o = fuzz_parse(argc, argv, DEFAULT_SECONDS, DEFAULT_SEED);
+	struct fuzz f = { .seed = o.seed };
 	char dir[] = "/tmp/fuzz_virtio.XXXXXX", command[64];
-	uint64_t iterations = UINT64_MAX;
-	double seconds = DEFAULT_SECONDS;
 	struct err e = { "" };
 	int rc;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds"))
-			seconds = atof(argv[i + 1]);
-		else if (!strcmp(argv[i], "--iterations"))
-			iterations = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			f.seed = strtoull(argv[i + 1], NULL, 0) | 1;
-	}
 	printf("seed %#" PRIx64 "\n", f.seed);
 	fflush(stdout);
 	log_set_level(LOG_ERROR);
@@ -409,7 +389,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.msg);
 		return 1;
 	}
-	rc = run(&f, seconds, iterations);
+	rc = run(&f, o.seconds, o.iterations);
 	tear_down(&f);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	return system(command) || rc;

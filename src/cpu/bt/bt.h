@@ -224,6 +224,7 @@ struct bt {
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
 	uint64_t dispatches;     /* jumps through a jump cache, while they are counted */
 	uint32_t branch;         /* host code of the indirect branch on its way */
+	uint64_t cross_go, cross_miss; /* host code: where a read over a page's end goes on, and where else */
 	struct bt_x87 x87;
 	uint64_t seg_base[2];    /* FS, GS */
 	struct bt_segment segment[SEG_COUNT]; /* outside of 64-bit mode */

@@ -52,6 +52,8 @@ struct bt_stub {
 	uint8_t rcx;      /* enum bt_rcx, when jumped to */
 	bool parked;      /* so are the flags, then */
 	uint32_t start;   /* of its code, once that is emitted */
+	uint32_t behind;  /* SITE_TLB: not 0: where a large read goes on that crosses a page, */
+	uint8_t mmu;      /* and whose tables it is for */
 	struct bt_site site;
 };
 
@@ -135,6 +137,10 @@ struct bt_stub *bt_add_stub(struct translation *t, uint8_t *disp, enum bt_site_k
 /* If RCX is zero go on behind, else to the stub; RCX is restored from where it was put on both ways. */
 void bt_emit_unless_rcx(struct translation *t, struct bt_stub *s, enum bt_rcx from);
 void bt_emit_restore_rcx(struct bt *bt, struct assembler *a, enum bt_rcx from);
+
+/* cross_emit.c: what comes before the exit of a stub with s->behind; and once for each code memory. */
+void bt_emit_crossing(struct translation *t, const struct bt_stub *s);
+void bt_emit_cross_reads(struct bt *bt, struct assembler *a);
 
 /* flags.c */
 bool bt_has_access(const struct bt_insn *in); /* its code checks an access, unless a group has done so */

@@ -205,6 +205,9 @@ static void emit_lea_constant(struct translation *t, const struct bt_insn *in)
 		store_slot(&t->a, &t->bt->r11, T1);
 }
 
+/* Reads of fewer bytes cross a page seldom: not worth the code. */
+#define NATIVE_CROSSING 16
+
 static void emit_memory(struct translation *t, const struct bt_insn *in)
 {
 	uint32_t retry = t->a.pc;
@@ -223,9 +226,12 @@ static void emit_memory(struct translation *t, const struct bt_insn *in)
 	if (t->mode.legacy.on) /* which has limits besides */
 		s->site.pass = 0;
 	else if (!in->writes_mem)
-		s->site.pass = t->a.pc;
+		s->site.pass = s->behind = t->a.pc;
 	else
 		s->site.cross = in->i.mnemonic != ZYDIS_MNEMONIC_XCHG && !(in->i.attributes & ZYDIS_ATTRIB_HAS_LOCK);
+	if (in->mem->size < NATIVE_CROSSING * 8 || in->mem->size > BT_MAX_CROSSING * 8 || t->keep_flags)
+		s->behind = 0;
+	s->mmu = t->mode.mmu;
 	bt_emit_memory_insn(t, in);
 }
 
@@ -340,6 +346,8 @@ static void emit_stubs(struct translation *t)
 		s->start = s->site.stub = t->a.pc;
 		if (s->site.kind == SITE_GROUP)
 			emit_group_way(t, s);
+		if (s->behind)
+			bt_emit_crossing(t, s);
 		start = emit_stub(t->bt, &t->a, &s->site, s->rcx, s->parked);
 		if (s->site.kind == SITE_POLL)
 			t->b->stale_stub = start; /* the way out of a dropped block */
@@ -365,6 +373,7 @@ void bt_emit_common(struct bt *bt)
 	store_slot(&a, &bt->tmp, T0);
 	load_slot(&a, T0, &bt->exit_t0);
 	op_slot(&a, 0xff, 4, &bt->tmp); /* jmp [tmp] */
+	bt_emit_cross_reads(bt, &a);
 	c->code_base_used = c->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Little-endian loads and stores of unaligned bytes: file formats and guest structures. */
+/* Loads and stores of unaligned bytes: little-endian as guest structures are, big-endian as networks and SCSI are. */
 #ifndef DOPPEL_BASE_ENDIAN_H
 #define DOPPEL_BASE_ENDIAN_H
 
@@ -23,5 +23,18 @@ ENDIAN_LE(16)
 ENDIAN_LE(32)
 ENDIAN_LE(64)
 #undef ENDIAN_LE
+
+#define ENDIAN_BE(bits)                                                          \
+	static inline uint##bits##_t get_be##bits(const void *p)                 \
+	{                                                                        \
+		return __builtin_bswap##bits(get_le##bits(p));                   \
+	}                                                                        \
+	static inline void put_be##bits(void *p, uint##bits##_t v)               \
+	{                                                                        \
+		put_le##bits(p, __builtin_bswap##bits(v));                       \
+	}
+ENDIAN_BE(16)
+ENDIAN_BE(32)
+#undef ENDIAN_BE
 
 #endif

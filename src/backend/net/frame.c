@@ -8,6 +8,7 @@
 #include "backend/net/frame.h"
 #include "backend/net/impl.h"
 #include "base/bits.h"
+#include "base/endian.h"
 
 enum { CSUM_SIZE = 2, VLAN_TAG = 4, TYPE_OFFSET = 12 };
 enum { ETHERTYPE_V4 = 0x0800, ETHERTYPE_V6 = 0x86dd, ETHERTYPE_VLAN = 0x8100 };
@@ -17,28 +18,6 @@ enum { V4_MIN = 20, V4_LEN = 2, V4_ID = 4, V4_PROTO = 9, V4_CSUM = 10, V4_SRC = 
 enum { V6_SIZE = 40, V6_LEN = 4, V6_NEXT = 6, V6_SRC = 8, V6_ADDRS = 32 };
 enum { TCP_MIN = 20, TCP_SEQ = 4, TCP_OFFSET = 12, TCP_FLAGS = 13, TCP_CSUM = 16, PROTO_TCP = 6 };
 enum { TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80 };
-
-static uint16_t get_be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void put_be16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static uint32_t get_be32(const uint8_t *p)
-{
-	return (uint32_t)get_be16(p) << 16 | get_be16(p + 2);
-}
-
-static void put_be32(uint8_t *p, uint32_t v)
-{
-	put_be16(p, (uint16_t)(v >> 16));
-	put_be16(p + 2, (uint16_t)v);
-}
 
 /* One's complement sum of bytes, in memory order: eight at a time, as the order of the halves does not matter. */
 static uint64_t sum_bytes(const uint8_t *p, size_t len, uint64_t sum)

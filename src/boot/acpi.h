@@ -63,6 +63,8 @@ struct acpi_platform {
 	uint16_t rtc_port;     /* 2 bytes; 0: none */
 	uint8_t rtc_irq;
 	bool rtc_century;      /* the CMOS byte 0x32 holds the century */
+	uint16_t floppy_port;  /* of its eight ports two are not its own; 0: no controller */
+	uint8_t floppy_irq, floppy_dma;
 	uint16_t i8042_data_port, i8042_cmd_port; /* used if one of the following is there */
 	uint8_t keyboard_irq;  /* 0: no keyboard, the i8042 is there for its reset line alone */
 	uint8_t mouse_irq;     /* 0: no mouse */

@@ -177,7 +177,7 @@ void aml_buffer(struct aml *a, const void *data, size_t len)
 }
 
 /* Small descriptors, 6.4.2: tag and length in one byte. */
-enum { RES_IRQ = 0x22, RES_IO = 0x47, RES_END = 0x79, IO_DECODE_16 = 1 };
+enum { RES_IRQ = 0x22, RES_DMA = 0x2a, RES_IO = 0x47, RES_END = 0x79, IO_DECODE_16 = 1 };
 
 void res_io(struct strbuf *r, uint16_t port, uint8_t len)
 {
@@ -193,6 +193,14 @@ void res_irq(struct strbuf *r, unsigned irq)
 {
 	put8(r, RES_IRQ);
 	put16(r, (uint16_t)(1u << irq));
+}
+
+/* 6.4.2.2: compatible timing, no bus master, 8 bits at a time. */
+void res_dma(struct strbuf *r, unsigned channel)
+{
+	put8(r, RES_DMA);
+	put8(r, (uint8_t)(1u << channel));
+	put8(r, 0);
 }
 
 void res_end(struct strbuf *r)

@@ -35,6 +35,7 @@ void aml_buffer(struct aml *a, const void *data, size_t len);
 /* Resource descriptors, appended to a buffer of their own; res_end() finishes it. Windows: base and size. */
 void res_io(struct strbuf *r, uint16_t port, uint8_t len);
 void res_irq(struct strbuf *r, unsigned irq);
+void res_dma(struct strbuf *r, unsigned channel); /* 8 bits wide */
 void res_gsi_shared(struct strbuf *r, uint32_t gsi); /* level, active high */
 void res_fixed_memory(struct strbuf *r, uint32_t base, uint32_t size);
 void res_bus_numbers(struct strbuf *r, uint8_t first, uint8_t last);

@@ -73,6 +73,7 @@ struct isa_device {
 	uint16_t port, port2;
 	uint8_t len, len2;
 	int irq;
+	uint8_t dma_bits; /* 1 << channel; 0: none */
 };
 
 static void add_isa(struct aml *a, const struct isa_device *d)
@@ -90,6 +91,8 @@ static void add_isa(struct aml *a, const struct isa_device *d)
 		res_io(&res, d->port2, d->len2);
 	if (d->irq >= 0)
 		res_irq(&res, (unsigned)d->irq);
+	if (d->dma_bits)
+		res_dma(&res, (unsigned)__builtin_ctz(d->dma_bits));
 	add_crs(a, &res);
 	aml_close(a);
 }
@@ -104,6 +107,10 @@ static void add_isa_devices(struct aml *a, const struct acpi_platform *p)
 	if (p->rtc_port)
 		add_isa(a, &(struct isa_device){ "RTC_", "PNP0B00", 0, .port = p->rtc_port, .len = 2,
 						 .irq = p->rtc_irq });
+	/* Without the two status registers in front, and the IDE controller's port in between. */
+	if (p->floppy_port)
+		add_isa(a, &(struct isa_device){ "FDC0", "PNP0700", 0, p->floppy_port + 2, p->floppy_port + 7, 4, 1,
+						 p->floppy_irq, (uint8_t)(1 << p->floppy_dma) });
 	if (p->keyboard_irq)
 		add_isa(a, &(struct isa_device){ "KBD_", "PNP0303", 0, p->i8042_data_port, p->i8042_cmd_port,
 						 1, 1, p->keyboard_irq });

@@ -9,6 +9,7 @@
 
 #include "boot/acpi.h"
 #include "dev/char/serial.h"
+#include "dev/dma/i8237.h"
 #include "dev/input/i8042.h"
 #include "dev/intc/ioapic.h"
 #include "dev/intc/lapic.h"
@@ -19,6 +20,8 @@
 #include "dev/misc/pci_host.h"
 #include "dev/misc/piix.h"
 #include "dev/misc/reset_ctl.h"
+#include "dev/storage/floppy.h"
+#include "dev/storage/ide.h"
 #include "dev/timer/acpi_pm.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
@@ -46,6 +49,9 @@
 #define PIC_SLAVE_PORT  0xa0
 #define ELCR_PORT       0x4d0
 #define PIT_PORT        0x40
+#define DMA_LOW_PORT    0x00
+#define DMA_HIGH_PORT   0xc0
+#define DMA_PAGE_PORT   0x80
 #define I8042_DATA_PORT 0x60
 #define PORT_B          0x61
 #define I8042_CMD_PORT  0x64
@@ -65,6 +71,7 @@
 #define IRQ_TIMER 0
 #define IRQ_KBD   1
 #define IRQ_CASCADE 2
+#define IRQ_FLOPPY 6
 #define IRQ_RTC   8
 #define IRQ_SCI   9
 #define IRQ_AUX   12
@@ -72,6 +79,9 @@
 #define GSI_PCI0  16
 #define GSI_MMIO0 20 /* four inputs that nothing else has, shared by turns */
 #define MMIO_GSIS 4
+
+/* DMA channels */
+#define DMA_FLOPPY 2
 
 /* PCI slots */
 #define PIIX_ISA_DEVFN PCI_DEVFN(1, 0)
@@ -86,6 +96,11 @@ static const struct {
 	uint16_t port;
 	uint8_t irq;
 } com[PC_SERIAL_PORTS] = { { PC_COM1_PORT, 4 }, { 0x2f8, 3 } };
+
+static const struct {
+	uint16_t command, control;
+	uint8_t irq;
+} ide_ports[IDE_CHANNELS] = { { 0x1f0, 0x3f6, 14 }, { 0x170, 0x376, 15 } };
 
 void *board_add(struct pc *pc, void *chip)
 {
@@ -227,6 +242,9 @@ static int wire_isa(struct pc *pc, struct pc_chips *c)
 	c->i8042 = board_add(pc, i8042_new(&i8042));
 	if (!rc)
 		rc = i8042_attach(c->i8042, pc->pio, I8042_DATA_PORT, I8042_CMD_PORT);
+	c->dma = board_add(pc, i8237_new(pc->mem));
+	if (!rc)
+		rc = i8237_attach(c->dma, pc->pio, DMA_LOW_PORT, DMA_HIGH_PORT, DMA_PAGE_PORT);
 	c->reset_ctl = board_add(pc, reset_ctl_new(reset_wire(pc, PC_CAUSE_PORT92), reset_wire(pc, PC_CAUSE_CF9),
 						   a20_line(c->a20, A20_PORT_A)));
 	if (!rc)
@@ -277,6 +295,38 @@ static int wire_pci(struct pc *pc, struct pc_chips *c)
 	return pci_host_attach(c->pci_host, pc->pio, PCI_CONFIG_PORT);
 }
 
+/* -- Disks ------------------------------------------------------------------------------------- */
+
+struct ide *board_ide(struct pc *pc)
+{
+	struct pc_chips *c = pc->chips;
+	struct ide_config ide = { .bus = c->pci, .devfn = PIIX_IDE_DEVFN, .pio = pc->pio, .mem = pc->mem };
+
+	if (c->ide)
+		return c->ide;
+	for (unsigned i = 0; i < IDE_CHANNELS; i++)
+		ide.channel[i] = (struct ide_channel_config){
+			ide_ports[i].command, ide_ports[i].control, irq_router_source(c->router, ide_ports[i].irq),
+		};
+	c->ide = board_add(pc, ide_new(&ide));
+	return c->ide;
+}
+
+int board_floppy(struct pc *pc, struct floppy **out, struct err *e)
+{
+	struct pc_chips *c = pc->chips;
+	struct floppy_config floppy = { .dma = c->dma, .dma_channel = DMA_FLOPPY };
+	int rc = 0;
+
+	if (!c->floppy) {
+		floppy.irq = irq_router_source(c->router, IRQ_FLOPPY);
+		c->floppy = board_add(pc, floppy_new(&floppy));
+		rc = floppy_attach(c->floppy, pc->pio, PC_FLOPPY_PORT);
+	}
+	*out = c->floppy;
+	return rc ? err_set(e, -rc, "floppy: cannot place it in the address space: %s", strerror(-rc)) : 0;
+}
+
 /* -- CMOS RAM ---------------------------------------------------------------------------------- */
 
 static void cmos_word(struct pc_chips *c, unsigned index, uint64_t val)
@@ -292,7 +342,7 @@ static void fill_cmos(struct pc *pc, struct pc_chips *c)
 {
 	uint64_t low = pc->ram->low_size;
 
-	rtc_set_cmos(c->rtc, 0x14, 0x02); /* equipment: coprocessor */
+	storage_fill_cmos(pc, 0x02); /* equipment: coprocessor */
 	cmos_word(c, 0x15, 640);          /* conventional memory, KiB */
 	cmos_word(c, 0x17, (low - MIN(low, MiB)) / KiB);
 	cmos_word(c, 0x30, (low - MIN(low, MiB)) / KiB);
@@ -383,6 +433,8 @@ void board_firmware_init(struct pc *pc)
 		piix_isa_route(c->piix_isa, i, pirq_irq[i]);
 		pic_set_level_triggered(c->pic, pirq_irq[i]);
 	}
+	if (c->ide)
+		ide_enable(c->ide);
 	lapic_virtual_wire(c->lapic[0]);
 	pic_set_level_triggered(c->pic, IRQ_SCI);
 	for (unsigned i = 0; i < pc->group.n; i++)
@@ -445,6 +497,11 @@ void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
 		.pci_mmio64 = { w64.base, w64.size },
 		.pci_gsi = { GSI_PCI0, GSI_PCI0 + 1, GSI_PCI0 + 2, GSI_PCI0 + 3 },
 	};
+	if (pc->chips->floppy) {
+		out->floppy_port = PC_FLOPPY_PORT;
+		out->floppy_irq = IRQ_FLOPPY;
+		out->floppy_dma = DMA_FLOPPY;
+	}
 	out->n_virtio_mmio = pc->chips->n_virtio_mmio;
 	for (unsigned i = 0; i < out->n_virtio_mmio; i++) {
 		out->virtio_mmio[i].regs = (struct acpi_window){ VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_STEP, VIRTIO_MMIO_SIZE };

@@ -6,10 +6,13 @@
 #include "bus/device.h"
 #include "bus/pci.h"
 #include "irq/router.h"
+#include "dev/storage/media.h"
 #include "machine/devices.h"
 #include "machine/pc.h"
 
 #define PC_COM1_PORT 0x3f8
+#define PC_FLOPPY_PORT 0x3f0
+#define PIIX_IDE_DEVFN PCI_DEVFN(1, 1)
 
 #define BOARD_BOOT_PATHS 32
 
@@ -20,6 +23,12 @@ struct boot_paths {
 		char text[96];
 	} path[BOARD_BOOT_PATHS];
 	unsigned n;
+};
+
+/* A drive whose medium can be changed while the machine runs. */
+struct pc_media {
+	char id[PC_MEDIA_ID];
+	struct media_drive drive;
 };
 
 struct pc_chips {
@@ -46,6 +55,11 @@ struct pc_chips {
 	struct piix_pm *piix_pm;
 	struct fw_cfg *fw_cfg;
 	struct boot_paths boot;
+	struct i8237 *dma;
+	struct ide *ide;         /* NULL until the first drive is plugged in, as floppy */
+	struct floppy *floppy;
+	struct pc_media media[PC_MAX_MEDIA];
+	unsigned n_media;
 	unsigned n_nics; /* that were given an address of the machine's own */
 	struct pc_disks {
 		struct list list; /* of disks.c's; constant once the machine is built */
@@ -56,7 +70,7 @@ struct pc_chips {
 };
 
 /* Tables of drivers besides that of devices.c; each ends with a NULL name. */
-extern const struct device_driver virtio_drivers[], net_drivers[], video_drivers[];
+extern const struct device_driver virtio_drivers[], net_drivers[], storage_drivers[], video_drivers[];
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);
@@ -64,6 +78,13 @@ int board_new(struct pc *pc, struct err *e);
 /* Put a virtio device's registers into the machine's address space, with an interrupt. -ENOSPC with a message: no more places. */
 struct virtio_device;
 int board_add_virtio_mmio(struct pc *pc, struct virtio_device *vd, struct err *e);
+
+/* The controllers, which are made when they are first asked for. While devices are plugged in. */
+struct ide *board_ide(struct pc *pc);
+int board_floppy(struct pc *pc, struct floppy **out, struct err *e);
+
+/* What firmware must know of disks and floppy drives, in CMOS RAM; the equipment byte is as given, with theirs added. */
+void storage_fill_cmos(struct pc *pc, uint8_t equipment);
 
 /* Put a chip on the machine's list of devices, where it is reset, saved and freed; returns it. */
 void *board_add(struct pc *pc, void *chip);

@@ -17,6 +17,7 @@
 #include "mem/space.h"
 
 struct acpi_platform;
+struct blk;
 struct chr;
 struct device_config;
 struct display;
@@ -24,6 +25,8 @@ struct input;
 struct pc_chips;
 
 #define PC_SERIAL_PORTS 2
+#define PC_MAX_MEDIA    6  /* CD-ROM and floppy drives */
+#define PC_MEDIA_ID     32
 #define PC_MAX_CPUS     128 /* APIC ids are 8 bits, and 0xff is the broadcast */
 
 /* What the machine asks of its owner. */
@@ -135,6 +138,24 @@ int pc_balloon_actual(struct pc *pc, uint64_t *bytes, struct err *e);
 
 /* What the SMBIOS tables must say about it. */
 void pc_smbios_platform(const struct pc *pc, struct smbios_platform *out);
+/*
+ * Drives whose medium can be changed, by their device's id or, without one, ide0-cd0 (channel, unit) or floppy0. Any thread but a
+ * vCPU's. *old is what was in it, NULL or for the caller to close.
+ *   change  put a medium in (borrowed from now on), as if somebody had opened and shut the tray
+ *   eject   take it out. -EBUSY when the guest has locked the tray, unless forced: it hears of the wish
+ * -ENODEV with the names of those that there are; -EINVAL for a medium that does not fit the drive.
+ */
+int pc_media_change(struct pc *pc, const char *id, struct blk *blk, struct blk **old, struct err *e);
+int pc_media_eject(struct pc *pc, const char *id, bool force, struct blk **old, struct err *e);
+
+/* The n-th of them; false: there are not so many. */
+struct pc_media_info {
+	const char *id;
+	bool cdrom;        /* else a floppy drive */
+	struct blk *blk;   /* NULL: empty */
+	bool tray_open, locked;
+};
+bool pc_media_get(struct pc *pc, unsigned n, struct pc_media_info *out);
 
 /* Pull a card's cable out, or put it back: by the card's id, or net0 for the first, net1 ... Any thread without locks. -ENODEV. */
 int pc_set_link(struct pc *pc, const char *name, bool up, struct err *e);

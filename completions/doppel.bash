@@ -5,7 +5,7 @@ _doppel()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	local commands="run img switch stats screendump link doctor help version"
 	local run_options="--boot --smbios --rtc \
---kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --ephemeral --net \
+--kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --cdrom --floppy --ephemeral --net \
 --share --balloon --vsock --vga --display --device --no-reboot --lockstep --debug-exit --stats --control --gdb --paused --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
@@ -62,7 +62,7 @@ _doppel()
 		;;
 	esac
 	case $prev in
-	--kernel | --firmware | --initrd | --control | --vsock)
+	--kernel | --firmware | --initrd | --control | --vsock | --cdrom | --floppy)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

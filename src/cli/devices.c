@@ -20,10 +20,13 @@ struct device_option_kind {
 	bool blk;                /* what comes first is a disk image */
 	const char *second;      /* property behind a colon in what comes first */
 	bool net;                /* what comes first is a network */
+	bool readonly;           /* the image is never written */
 };
 
 static const struct device_option_kind kinds[] = {
 	{ "disk", "virtio-blk-pci", NULL, true, NULL, false },
+	{ "cdrom", "ide-cd", NULL, true, NULL, false, true },
+	{ "floppy", "floppy", NULL, true, NULL, false },
 	{ "net", "virtio-net-pci", NULL, false, NULL, true },
 	{ "balloon", "virtio-balloon-pci", "size", false, NULL, false },
 	{ "share", "virtio-fs-pci", "dir", false, "tag", false },
@@ -151,6 +154,33 @@ static int open_net(struct device_option *o, struct device_config *d, struct err
 	return rc;
 }
 
+/* -- Disks ------------------------------------------------------------------------------------------------- */
+
+/* The drives that a disk's "if=" chooses from. */
+static const struct {
+	const char *interface, *driver;
+} interfaces[] = { { "virtio", "virtio-blk-pci" }, { "ide", "ide-hd" } };
+
+static bool chooses_interface(const struct device_option *o, const char *name)
+{
+	return !strcmp(o->kind->name, "disk") && !strcmp(name, "if");
+}
+
+static int disk_driver(const struct device_option *o, const char **driver, struct err *e)
+{
+	const char *interface = find_prop(o, "if");
+
+	*driver = o->kind->driver;
+	if (strcmp(o->kind->name, "disk") || !interface)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++) {
+		*driver = interfaces[i].driver;
+		if (!strcmp(interfaces[i].interface, interface))
+			return 0;
+	}
+	return err_set(e, EINVAL, "--disk %s: if=%s: give virtio or ide", o->first, interface);
+}
+
 /* All properties: a disk's into b, the others into d, which may be NULL, to check only. */
 static int sort_props(const struct device_option *o, struct blk_options *b, struct device_config *d, struct err *e)
 {
@@ -165,6 +195,8 @@ static int sort_props(const struct device_option *o, struct blk_options *b, stru
 				return rc;
 			continue;
 		}
+		if (chooses_interface(o, p->name))
+			continue;
 		if (!d || (o->kind->net && (!of_card(p->name) || !strcmp(p->name, "model"))))
 			continue;
 		if (!o->kind->driver && !strcmp(p->name, "id"))
@@ -183,6 +215,7 @@ int device_options_add(struct device_options *o, const char *name, const char *a
 {
 	struct device_option *d = &o->option[o->n];
 	struct blk_options ignored;
+	const char *ignored_driver;
 	int rc;
 
 	if (o->n == VM_MAX_DEVICES)
@@ -198,6 +231,8 @@ int device_options_add(struct device_options *o, const char *name, const char *a
 		rc = err_set(e, EINVAL, "device '%s': there is none of that name; 'help' lists them", d->first);
 	if (!rc && d->kind->net)
 		rc = check_net(d, e);
+	if (!rc)
+		rc = disk_driver(d, &ignored_driver, e);
 	blk_options_init(&ignored);
 	if (!rc)
 		rc = sort_props(d, &ignored, NULL, e);
@@ -225,8 +260,11 @@ static int open_one(struct device_option *o, bool ephemeral, struct vm_config *c
 		rc = device_prop_set(d, k->second, o->second, e);
 	if (!rc && k->first)
 		rc = device_prop_set(d, k->first, o->first, e);
+	if (!rc && k->blk)
+		rc = disk_driver(o, &d->driver, e);
 	if (!rc && k->blk) {
 		b.file = strdup(o->first);
+		b.readonly |= k->readonly;
 		b.ephemeral |= ephemeral;
 		rc = blk_open(&o->blk, &b, e);
 		d->blk = o->blk;

@@ -138,6 +138,18 @@ static int set_disk(void *opts, const char *arg, struct err *e)
 	return device_options_add(&((struct run_options *)opts)->devices, "disk", arg, e);
 }
 
+static int set_cdrom(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->boot_medium = true;
+	return device_options_add(&((struct run_options *)opts)->devices, "cdrom", arg, e);
+}
+
+static int set_floppy(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->boot_medium = true;
+	return device_options_add(&((struct run_options *)opts)->devices, "floppy", arg, e);
+}
+
 static int set_ephemeral(void *opts, const char *arg, struct err *e)
 {
 	((struct run_options *)opts)->devices.ephemeral = true;
@@ -234,7 +246,7 @@ const struct cli_option run_option_table[] = {
 	{ "kernel", "FILE", "bzImage, ELF with PVH note or Multiboot [Debian's]", set_kernel },
 	{ "initrd", "FILE", "initial RAM disk or module; can be given again", set_initrd },
 	{ "append", "TEXT", "kernel command line [console=ttyS0]; added to Debian's", set_append },
-	{ "firmware", "FILE", "ROM to start [SeaBIOS, where a DISK is given]", set_firmware },
+	{ "firmware", "FILE", "ROM to start [SeaBIOS, with DISK, --cdrom or --floppy]", set_firmware },
 	{ "boot", "ORDER,...", "drives: a floppy, c disk, d CD, n net; menu=on, once=", set_boot },
 	{ "smbios", "type=N,...", "how it names itself: product=, serial=, uuid= ...", set_smbios },
 	{ "rtc", "BASE", "clock chip at the start: utc, localtime or a date [utc]", set_rtc },
@@ -244,7 +256,9 @@ const struct cli_option run_option_table[] = {
 	{ "engine", "NAME", "how guest code is run [auto]; 'help' lists", set_engine },
 	{ "lockstep", NULL, "compare with the reference, block by block", set_lockstep },
 	{ "serial", "PORT", "COM1 (then COM2) is stdio, pty, file:F, unix:P or null", set_serial },
-	{ "disk", "FILE,...", "disk; readonly, cache=, format=, bps=, iops= follow", set_disk },
+	{ "disk", "FILE,...", "disk; if=ide, readonly, cache=, format=, bps= ... follow", set_disk },
+	{ "cdrom", "FILE", "CD or DVD in a drive (IDE)", set_cdrom },
+	{ "floppy", "FILE", "disk in a floppy drive, A: then B:; readonly follows", set_floppy },
 	{ "ephemeral", NULL, "what is written to disks is gone at the end", set_ephemeral },
 	{ "net", "NETWORK,...", "card on user[,publish=H:G], tap=NAME, switch=PATH, none", set_net },
 	{ "share", "DIR[:TAG]", "host directory, /mnt/TAG; else mount -t virtiofs TAG", set_share },

@@ -24,6 +24,7 @@ struct run_options {
 	struct smbios_config smbios;
 	int64_t rtc_offset_s;
 	const char *boot_disk;            /* the disk to be booted; NULL: none was named */
+	bool boot_medium;            /* a CD or floppy disk, which firmware may boot */
 	uint64_t memory;
 	uint64_t cpus;
 	const char *cpu;

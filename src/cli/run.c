@@ -62,7 +62,8 @@ static int check_options(struct run *r, struct err *e)
 	if (!r->o.n_serial)
 		r->o.serial[r->o.n_serial++] = "stdio";
 	r->own_kernel = r->o.kernel;
-	r->firmware = r->o.firmware || r->o.boot_disk;
+	/* A medium may be for a guest that is started otherwise. */
+	r->firmware = r->o.firmware || r->o.boot_disk || (r->o.boot_medium && !r->o.kernel && !r->o.n_initrds && !r->command);
 	r->own_guest = r->o.kernel || r->o.n_initrds || r->firmware;
 	if (r->firmware && (r->o.kernel || r->o.n_initrds || r->o.append))
 		return err_set(e, EINVAL, "firmware starts what it finds on a disk; leave out --kernel, --initrd and --append, or the disk and "

@@ -15,6 +15,7 @@ enum lock_rank {
 	RANK_VIRTIO = 22,  /* a virtio device's registers; a configuration cycle of PCI may reach them */
 	RANK_VIRTQ = 25,   /* one virtqueue */
 	RANK_SPACE = 30,   /* an address space's region list */
+	RANK_VIRTIO_CONFIG = 33, /* a virtio device's interrupt for changes of its configuration */
 	RANK_PCI_INTX = 35, /* levels of a PCI bus' interrupt pins */
 	RANK_MSIX = 37,    /* the MSI-X table of a function */
 	RANK_ROUTER = 38,  /* levels of shared interrupt inputs */

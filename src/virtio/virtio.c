@@ -197,11 +197,22 @@ void virtio_break(struct virtio_device *vd, const char *why)
 
 /* -- Configuration space ---------------------------------------------------------------------------- */
 
-void virtio_config_changed(struct virtio_device *vd)
+static void tell_config_locked(struct virtio_device *vd)
 {
-	atomic_fetch_add(&vd->config_gen, 1);
+	if (!vd->config_pending || atomic_load(&vd->quiesced))
+		return;
+	vd->config_pending = false;
 	if (atomic_load(&vd->status) & VIRTIO_S_DRIVER_OK)
 		vd->transport.config_interrupt(vd->transport.opaque);
+}
+
+void virtio_config_changed(struct virtio_device *vd)
+{
+	lock_take(&vd->config_lock);
+	atomic_fetch_add(&vd->config_gen, 1);
+	vd->config_pending = true;
+	tell_config_locked(vd);
+	lock_drop(&vd->config_lock);
 }
 
 uint64_t virtio_config_read(struct virtio_device *vd, unsigned off, unsigned size)
@@ -237,6 +248,7 @@ void virtio_init(struct virtio_device *vd, const struct virtio_params *p)
 	vd->queue_size = p->queue_size ? p->queue_size : DEFAULT_QUEUE_SIZE;
 	vd->config_size = p->config_size;
 	lock_init(&vd->lock, RANK_VIRTIO);
+	lock_init(&vd->config_lock, RANK_VIRTIO_CONFIG);
 	vd->vq = calloc(p->n_queues, sizeof(*vd->vq));
 	BUG_ON(!vd->vq);
 	for (unsigned i = 0; i < p->n_queues; i++) {
@@ -278,7 +290,9 @@ void virtio_dev_quiesce(struct device *d, bool on)
 	struct virtio_device *vd = (struct virtio_device *)d;
 
 	if (on) {
+		lock_take(&vd->config_lock);
 		atomic_store(&vd->quiesced, true);
+		lock_drop(&vd->config_lock);
 		update_running(vd);
 		virtio_worker_hold(vd, true);
 		if (vd->ops->drain)
@@ -287,7 +301,10 @@ void virtio_dev_quiesce(struct device *d, bool on)
 		return;
 	}
 	lock_take(&vd->lock);
+	lock_take(&vd->config_lock);
 	atomic_store(&vd->quiesced, false);
+	tell_config_locked(vd);
+	lock_drop(&vd->config_lock);
 	update_running(vd);
 	virtio_worker_hold(vd, false);
 	if (vd->ops->ready && virtio_live(vd))
@@ -349,6 +366,7 @@ void virtio_dev_free(struct device *d)
 		lock_release(&vd->vq[i].lock);
 		free(vd->vq[i].scratch);
 	}
+	lock_release(&vd->config_lock);
 	lock_release(&vd->lock);
 	free(vd->vq);
 	free(vd);

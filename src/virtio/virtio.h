@@ -83,6 +83,8 @@ struct virtio_device {
 	_Atomic unsigned in_flight;  /* chains that the device has, of former generations too */
 	uint8_t reset_pending;       /* the status that shows until in_flight is 0 */
 	_Atomic uint8_t config_gen;
+	struct lock config_lock;     /* RANK_VIRTIO_CONFIG: config_pending, and the interrupt: none comes while quiesced */
+	bool config_pending;         /* the configuration changed meanwhile */
 	/* Registers of the queues; the ring positions are up to date while the device is quiesced. */
 	uint16_t q_size[VIRTIO_MAX_QUEUES], q_avail_idx[VIRTIO_MAX_QUEUES], q_used_idx[VIRTIO_MAX_QUEUES];
 	uint8_t q_enabled[VIRTIO_MAX_QUEUES], q_wraps[VIRTIO_MAX_QUEUES];
@@ -149,7 +151,7 @@ bool virtio_live(struct virtio_device *vd);
 /* The guest's rings or requests make no sense: NEEDS_RESET and a rate-limited message. Any lock. */
 void virtio_break(struct virtio_device *vd, const char *why);
 
-/* The configuration space has changed; any lock below RANK_MSIX. */
+/* The configuration space has changed; any lock below RANK_VIRTIO_CONFIG. */
 void virtio_config_changed(struct virtio_device *vd);
 
 /* Let the device's thread look at a queue; any lock below RANK_LEAF. */

@@ -94,18 +94,39 @@ static bool drained_locked(const struct chr *c)
 	return c->reader != CHR_READER_HERE || out_used(c) == 0;
 }
 
-bool chr_flush(struct chr *c, int timeout_ms)
+static struct timespec time_after(int ms)
 {
 	struct timespec end;
-	bool done;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += timeout_ms / 1000;
-	end.tv_nsec += timeout_ms % 1000 * 1000000l;
+	end.tv_sec += ms / 1000;
+	end.tv_nsec += ms % 1000 * 1000000l;
 	if (end.tv_nsec >= 1000000000l) {
 		end.tv_sec++;
 		end.tv_nsec -= 1000000000l;
 	}
+	return end;
+}
+
+bool chr_wait_open(struct chr *c, int timeout_ms)
+{
+	struct timespec end = time_after(timeout_ms);
+	bool open;
+
+	lock_take(&c->lock);
+	while (!c->was_open && c->reader == CHR_READER_AWAY)
+		if (pthread_cond_timedwait(&c->cond, &c->lock.m, &end) == ETIMEDOUT)
+			break;
+	open = c->was_open || c->reader != CHR_READER_AWAY;
+	lock_drop(&c->lock);
+	return open;
+}
+
+bool chr_flush(struct chr *c, int timeout_ms)
+{
+	struct timespec end = time_after(timeout_ms);
+	bool done;
+
 	lock_take(&c->lock);
 	while (!drained_locked(c)) {
 		if (timeout_ms < 0)
@@ -130,6 +151,18 @@ void chr_set_handlers(struct chr *c, const struct chr_handlers *h, void *opaque)
 	c->in_stuck = false;
 	wake_if_idle_locked(c);
 	lock_drop(&c->lock);
+}
+
+void chr_share(struct chr *c, const struct chr_handlers *h, void *opaque)
+{
+	c->mon = h;
+	c->mon_opaque = opaque;
+	c->escapes = true;
+}
+
+void chr_quiet_end(struct chr *c)
+{
+	c->quiet_end = true;
 }
 
 void chr_on_leave(struct chr *c, void (*leave)(void *opaque), void *opaque)
@@ -174,6 +207,17 @@ static const struct chr_handlers *call_begin_locked(struct chr *c)
 	return c->h;
 }
 
+/* Who gets the input. */
+static const struct chr_handlers *reader_of(const struct chr *c)
+{
+	return c->to_mon ? c->mon : c->h;
+}
+
+static void *reader_opaque(const struct chr *c)
+{
+	return c->to_mon ? c->mon_opaque : c->opaque;
+}
+
 static void call_end(struct chr *c)
 {
 	lock_take(&c->lock);
@@ -198,6 +242,18 @@ void chr_break(struct chr *c)
 	lock_drop(&c->lock);
 }
 
+/* What the one has not taken yet is not for the other. */
+void chr_switch(struct chr *c)
+{
+	if (!c->mon)
+		return;
+	lock_take(&c->lock);
+	c->to_mon = !c->to_mon;
+	c->in_len = 0;
+	c->in_stuck = false;
+	lock_drop(&c->lock);
+}
+
 void chr_leave(struct chr *c)
 {
 	void (*leave)(void *opaque);
@@ -219,7 +275,7 @@ static void deliver_input(struct chr *c)
 	bool brk;
 
 	lock_take(&c->lock);
-	if (!c->h || c->in_stuck || (!c->in_len && !c->brk)) {
+	if (!reader_of(c) || c->in_stuck || (!c->in_len && !c->brk)) {
 		lock_drop(&c->lock);
 		return;
 	}
@@ -227,11 +283,12 @@ static void deliver_input(struct chr *c)
 	c->brk = false;
 	/* Set before the call: a chip that resumes between its answer and our look is not missed. */
 	c->in_stuck = true;
-	h = call_begin_locked(c);
+	call_begin_locked(c);
+	h = reader_of(c);
 	if (brk && h->brk)
-		h->brk(c->opaque);
+		h->brk(reader_opaque(c));
 	if (c->in_len)
-		n = h->read ? h->read(c->opaque, c->in, c->in_len) : c->in_len;
+		n = h->read ? h->read(reader_opaque(c), c->in, c->in_len) : c->in_len;
 	call_end(c);
 	BUG_ON(n > c->in_len);
 	c->in_len -= n;
@@ -263,6 +320,7 @@ void chr_set_reader(struct chr *c, enum chr_reader reader)
 {
 	lock_take(&c->lock);
 	c->reader = reader;
+	c->was_open |= reader == CHR_READER_HERE;
 	if (reader == CHR_READER_GONE)
 		c->out_tail = c->out_head;
 	pthread_cond_broadcast(&c->cond);
@@ -323,6 +381,27 @@ static void deliver_writable(struct chr *c)
 	lock_drop(&c->lock);
 }
 
+/* Tell the chip, and the monitor that shares the terminal, whether somebody is there. */
+static void deliver_opened(struct chr *c)
+{
+	const struct chr_handlers *h;
+	bool open;
+
+	lock_take(&c->lock);
+	open = c->reader == CHR_READER_HERE;
+	if (c->h && c->h->opened && (open != c->told_open || c->told != c->opaque)) {
+		bool news = open != (c->told == c->opaque && c->told_open);
+
+		c->told_open = open;
+		c->told = c->opaque;
+		h = call_begin_locked(c);
+		if (news)
+			h->opened(c->opaque, open);
+		call_end(c);
+	}
+	lock_drop(&c->lock);
+}
+
 /* -- The I/O thread ----------------------------------------------------------------------------------- */
 
 /* What to wait for now; false when there is something to deliver first. */
@@ -332,12 +411,12 @@ static bool prepare_poll(struct chr *c, struct pollfd pfd[FDS_N])
 
 	lock_take(&c->lock);
 	has_out = c->reader == CHR_READER_HERE && out_used(c);
-	wait = !(c->h && !c->in_stuck && (c->in_len || c->brk));
+	wait = !(reader_of(c) && !c->in_stuck && (c->in_len || c->brk));
 	c->idle = wait;
 	pfd[FDS_WAKE] = (struct pollfd){ .fd = c->wake_fd, .events = POLLIN };
 	pfd[FDS_IN] = (struct pollfd){ .fd = -1 };
 	/* Piped input waits until somebody wants it; a terminal is always read, for its escapes. */
-	if (c->in_drops || (c->h && c->h->read && c->in_len < CHR_IN_SIZE - CHR_IN_RESERVE))
+	if (c->in_drops || (reader_of(c) && reader_of(c)->read && c->in_len < CHR_IN_SIZE - CHR_IN_RESERVE))
 		pfd[FDS_IN] = (struct pollfd){ .fd = c->in_fd, .events = POLLIN };
 	/* With no events asked, the end of the other side is still reported. */
 	pfd[FDS_OUT] = (struct pollfd){ .fd = c->out_fd, .events = has_out ? POLLOUT : 0 };
@@ -375,10 +454,12 @@ static void *io_thread(void *arg)
 	struct pollfd pfd[FDS_N];
 
 	for (;;) {
-		bool wait = prepare_poll(c, pfd);
-		int n = poll(pfd, FDS_N, wait ? c->tick_ms : 0);
-		bool stop;
+		bool stop, wait;
+		int n;
 
+		deliver_opened(c);
+		wait = prepare_poll(c, pfd);
+		n = poll(pfd, FDS_N, wait ? c->tick_ms : 0);
 		lock_take(&c->lock);
 		c->idle = false;
 		stop = c->stop;
@@ -477,7 +558,11 @@ static const struct chr_kind {
 	{ "stdio", NULL, chr_stdio_new },
 	{ "pty", NULL, chr_pty_new },
 	{ "file", "the name of a file", chr_file_new },
+	{ "append", "the name of a file", chr_append_new },
 	{ "unix", "the path of a socket", chr_socket_new },
+	{ "unix-client", "the path of a socket", chr_unix_client_new },
+	{ "tcp", "an address and a port", chr_tcp_new },
+	{ "tcp-client", "an address and a port", chr_tcp_client_new },
 	{ "null", NULL, chr_null_new },
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Character backends: where the bytes of a serial port come from and go to on the host. */
+/* Character backends: where the bytes of a serial port or monitor come from and go to on the host. */
 #ifndef DOPPEL_BACKEND_CHR_CHR_H
 #define DOPPEL_BACKEND_CHR_CHR_H
 
@@ -17,11 +17,13 @@ struct chr;
  *             is kept, and nothing more is read from the host, until chr_resume_read().
  *   writable  an earlier chr_write() took fewer bytes than offered, and now there is room again.
  *   brk       the user asks for a break condition on the line.
+ *   opened    somebody is at the other end now, or has gone; at first nobody is. Who gets handlers while somebody is there hears so.
  */
 struct chr_handlers {
 	size_t (*read)(void *opaque, const uint8_t *buf, size_t len);
 	void (*writable)(void *opaque);
 	void (*brk)(void *opaque);
+	void (*opened)(void *opaque, bool open);
 };
 
 /*
@@ -30,6 +32,15 @@ struct chr_handlers {
  * read from the host before there is a read handler. h must stay valid.
  */
 void chr_set_handlers(struct chr *c, const struct chr_handlers *h, void *opaque);
+
+/*
+ * Let a monitor share a terminal with the chip: Ctrl-A c takes the input from one to the other, and back. Once, before
+ * chr_begin(); piped input has the escapes of a terminal then.
+ */
+void chr_share(struct chr *c, const struct chr_handlers *h, void *opaque);
+
+/* The end of piped input is not to be told to the guest by Ctrl-D; before chr_begin(). */
+void chr_quiet_end(struct chr *c);
 
 /*
  * Queue bytes for output; never blocks; any thread, under any lock of rank below RANK_CHR. Returns
@@ -47,6 +58,9 @@ void chr_resume_read(struct chr *c);
  */
 bool chr_flush(struct chr *c, int timeout_ms);
 
+/* Wait for somebody at the other end, for at most timeout_ms. True when somebody is or was there. Not from a handler. */
+bool chr_wait_open(struct chr *c, int timeout_ms);
+
 /* Stop the I/O thread and close; restores the terminal. c may be NULL. Handlers are not called after this. */
 void chr_free(struct chr *c);
 
@@ -57,7 +71,10 @@ void chr_free(struct chr *c);
  *            its bytes are passed on as they are, and its end as Ctrl-D.
  *   pty      a new pseudo-terminal; its name is in chr_where()
  *   file:F   output to F, which is made or truncated; no input
+ *   append:F the same behind what the file has
  *   unix:P   a listening stream socket at P; one client at a time, the next may connect when it left
+ *   unix-client:P      a connection to who listens at P
+ *   tcp:HOST:PORT, tcp-client:HOST:PORT  the same by TCP
  *   null     nowhere
  * While a pty or socket has no client, the guest does not wait: the last 64 KiB are kept for the
  * next client. A reader of stdio or file that has gone, or an error there, is reported once and

@@ -23,6 +23,12 @@ static int file_begin(struct chr *c, struct err *e)
 	return 0;
 }
 
+static const struct chr_ops append_ops = {
+	.name = "append",
+	.out_fail = chr_reader_lost,
+	.close = file_close,
+};
+
 static const struct chr_ops file_ops = {
 	.name = "file",
 	.begin = file_begin,
@@ -30,16 +36,16 @@ static const struct chr_ops file_ops = {
 	.close = file_close,
 };
 
-int chr_file_new(struct chr **out, const char *arg, struct err *e)
+static int file_new(struct chr **out, const struct chr_ops *ops, int flags, const char *arg, struct err *e)
 {
 	struct chr *c;
-	int rc = chr_new(&c, &file_ops, e);
+	int rc = chr_new(&c, ops, e);
 
 	if (rc)
 		return rc;
 	snprintf(c->where, sizeof(c->where), "%s", arg);
 	/* Non-blocking: a FIFO without a reader is an error at once and not a hang. */
-	c->saved_fd = open(arg, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+	c->saved_fd = open(arg, flags | O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
 	if (c->saved_fd < 0) {
 		rc = err_set(e, errno, "serial port file '%s': %s; choose a file that can be written", arg,
 			     errno == ENXIO ? "a FIFO or device that nobody reads" : strerror(errno));
@@ -49,4 +55,14 @@ int chr_file_new(struct chr **out, const char *arg, struct err *e)
 	c->out_fd = c->saved_fd;
 	*out = c;
 	return 0;
+}
+
+int chr_file_new(struct chr **out, const char *arg, struct err *e)
+{
+	return file_new(out, &file_ops, 0, arg, e);
+}
+
+int chr_append_new(struct chr **out, const char *arg, struct err *e)
+{
+	return file_new(out, &append_ops, O_APPEND, arg, e);
 }

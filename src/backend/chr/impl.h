@@ -50,6 +50,13 @@ struct chr {
 	uint8_t in[CHR_IN_SIZE];
 	size_t in_len;
 	bool escape;        /* stdio: Ctrl-A was typed */
+	bool escapes;       /* stdio: it has a meaning: on a terminal, and where a monitor shares it */
+	bool quiet_end;     /* stdio: the end of piped input becomes nothing */
+	bool told_open;     /* what handlers->opened() heard last */
+	const void *told;   /* whose */
+	const struct chr_handlers *mon; /* who shares the terminal; NULL: nobody */
+	void *mon_opaque;
+	bool to_mon;        /* who gets the input */
 	uint8_t last_in;    /* stdio: last byte of piped input */
 	int saved_fd;       /* stdio: out_fd before it was opened anew; -1: none */
 
@@ -72,6 +79,7 @@ struct chr {
 	bool in_stuck;      /* the chip took less than was offered */
 	bool brk;           /* a break is to be reported */
 	bool idle;          /* the thread is in (or on its way into) poll(2) */
+	bool was_open;      /* somebody has been at the other end */
 	bool stop;
 };
 
@@ -83,6 +91,7 @@ void chr_input(struct chr *c, const uint8_t *buf, size_t len); /* bytes for the 
 void chr_set_reader(struct chr *c, enum chr_reader reader);
 void chr_break(struct chr *c);
 void chr_leave(struct chr *c);
+void chr_switch(struct chr *c); /* input goes to the other one, where there are two */
 void chr_close_fd(int *fd); /* close and set to -1; harmless on -1 */
 /* out_fail for backends whose reader does not come back: say so once, and drop from now on. */
 void chr_reader_lost(struct chr *c, int errnum);
@@ -92,6 +101,10 @@ int chr_null_new(struct chr **out, const char *arg, struct err *e);
 int chr_file_new(struct chr **out, const char *arg, struct err *e);
 int chr_stdio_new(struct chr **out, const char *arg, struct err *e);
 int chr_pty_new(struct chr **out, const char *arg, struct err *e);
+int chr_append_new(struct chr **out, const char *arg, struct err *e);
 int chr_socket_new(struct chr **out, const char *arg, struct err *e);
+int chr_unix_client_new(struct chr **out, const char *arg, struct err *e);
+int chr_tcp_new(struct chr **out, const char *arg, struct err *e);
+int chr_tcp_client_new(struct chr **out, const char *arg, struct err *e);
 
 #endif

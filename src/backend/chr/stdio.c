@@ -17,6 +17,7 @@ static const char help_text[] = "\r\n"
 				"Ctrl-A b       send a break\r\n"
 				"Ctrl-A Ctrl-A  send Ctrl-A\r\n"
 				"Ctrl-A h       this help\r\n";
+static const char switch_text[] = "Ctrl-A c       to the monitor, and back\r\n";
 
 /* Help goes to the terminal even when output is redirected. Part of it may get lost: it can be asked again. */
 static void print_help(struct chr *c)
@@ -24,6 +25,8 @@ static void print_help(struct chr *c)
 	int fd = c->out_fd >= 0 && isatty(c->out_fd) ? c->out_fd : STDERR_FILENO;
 	ssize_t n = write(fd, help_text, sizeof(help_text) - 1);
 
+	if (n > 0 && c->mon)
+		n = write(fd, switch_text, sizeof(switch_text) - 1);
 	(void)n;
 }
 
@@ -37,6 +40,10 @@ static void after_escape(struct chr *c, uint8_t key)
 	case 'b':
 	case 'B':
 		chr_break(c);
+		break;
+	case 'c':
+	case 'C':
+		chr_switch(c);
 		break;
 	case 'h':
 	case 'H':
@@ -73,7 +80,7 @@ static void piped_input(struct chr *c, const uint8_t *buf, size_t len)
 
 static void stdio_input(struct chr *c, const uint8_t *buf, size_t len)
 {
-	if (c->in_drops)
+	if (c->escapes)
 		terminal_input(c, buf, len);
 	else
 		piped_input(c, buf, len);
@@ -90,7 +97,7 @@ static void stdio_in_end(struct chr *c, bool hup)
 	c->in_fd = -1;
 	if (c->in_drops)
 		chr_leave(c); /* the terminal was hung up */
-	else
+	else if (!c->quiet_end)
 		chr_input(c, end, c->last_in == '\n' ? 1 : 2);
 }
 
@@ -147,7 +154,7 @@ int chr_stdio_new(struct chr **out, const char *arg, struct err *e)
 	prepare_output(c);
 	c->last_in = '\n';
 	c->in_fd = STDIN_FILENO;
-	c->in_drops = isatty(STDIN_FILENO);
+	c->in_drops = c->escapes = isatty(STDIN_FILENO);
 	if (c->in_drops) {
 		rc = tty_prepare(STDIN_FILENO);
 		if (rc) {

@@ -69,8 +69,8 @@ struct cpuid_host {
 };
 
 /*
- * Build the policy for "MODEL[,+feature|,-feature]...", MODEL one of host, x86-64-v2, x86-64-v3,
- * x86-64-v4. Errors (-EINVAL) name the unknown model or feature, or what the host lacks.
+ * Build the policy for "MODEL[,+feature|,-feature]...", MODEL one of host, x86-64, x86-64-v2,
+ * x86-64-v3, x86-64-v4. Errors (-EINVAL) name the unknown model or feature, or what the host lacks.
  */
 int cpuid_policy_init(struct cpuid_policy *p, const char *spec, unsigned n_cpus, uint64_t tsc_hz, struct err *e);
 

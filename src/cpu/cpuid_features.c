@@ -20,6 +20,7 @@ static const struct {
 	const char *help;
 } models[] = {
 	{ "host", LEVEL_HOST, "all that this host has and doppel runs right (the default)" },
+	{ "x86-64", LEVEL_BASE, "SSE2: any 64-bit CPU" },
 	{ "x86-64-v2", LEVEL_V2, "SSE4.2, POPCNT, CMPXCHG16B: any CPU since 2009" },
 	{ "x86-64-v3", LEVEL_V3, "AVX2, BMI, FMA: since 2015" },
 	{ "x86-64-v4", LEVEL_V4, "AVX-512 F, BW, CD, DQ, VL" },
@@ -155,7 +156,7 @@ int cpuid_select_features(struct cpuid_policy *p, const struct cpuid_host *host,
 		if (strlen(models[m].name) == len && !memcmp(models[m].name, spec, len))
 			break;
 	if (m == ARRAY_SIZE(models))
-		return err_set(e, EINVAL, "--cpu: '%.*s': no such model: use host, x86-64-v2, x86-64-v3 or x86-64-v4",
+		return err_set(e, EINVAL, "--cpu: '%.*s': no such model: use host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4",
 			       (int)MIN(len, 64), spec);
 	*model = models[m].name;
 	rc = select_model(p, host, m, e);

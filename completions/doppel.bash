@@ -3,7 +3,11 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
+<<<<<<< HEAD
 	local commands="run img switch stats screendump link doctor help version"
+=======
+	local commands="run qemu img switch stats link doctor help version"
+>>>>>>> 9b43181 (cli: doppel-system-x86_64, QEMU's command line for our machine)
 	local run_options="--boot --smbios --rtc \
 --kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --cdrom --floppy --ephemeral --net \
 --share --balloon --vsock --vga --display --device --no-reboot --lockstep --debug-exit --stats --control --gdb --paused --perf-map --trace --quiet --verbose --help"
@@ -19,6 +23,10 @@ _doppel()
 	done
 	case ${COMP_WORDS[1]} in
 	run) ;;
+	qemu)
+		_doppel_qemu
+		return
+		;;
 	img)
 		if ((COMP_CWORD == 2)); then
 			mapfile -t COMPREPLY < <(compgen -W "create info convert check snapshot commit resize map --help" -- "$cur")
@@ -95,7 +103,7 @@ _doppel()
 		mapfile -t COMPREPLY < <(compgen -W "vnc=: vnc=unix: web= none" -- "$cur")
 		;;
 	--rtc) mapfile -t COMPREPLY < <(compgen -W "utc localtime" -- "$cur") ;;
-	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;
+	--cpu) mapfile -t COMPREPLY < <(compgen -W "host x86-64 x86-64-v2 x86-64-v3 x86-64-v4 help" -- "$cur") ;;
 	--engine) mapfile -t COMPREPLY < <(compgen -W "auto interp bt help" -- "$cur") ;;
 	--serial) mapfile -t COMPREPLY < <(compgen -W "stdio pty file: unix: null" -- "$cur") ;;
 	--memory) mapfile -t COMPREPLY < <(compgen -W "512M 1G 2G 4G" -- "$cur") ;;
@@ -108,4 +116,27 @@ _doppel()
 	*) mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur") ;;
 	esac
 }
+
+# QEMU's options: what -help says about itself.
+_doppel_qemu()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} ask
+
+	COMPREPLY=()
+	case $prev in
+	-device | -machine | -M | -cpu | -accel)
+		[[ $prev == -cpu ]] && ask='/^x86 / { print $2 }' || ask='!/:$/ { print $1 }'
+		mapfile -t COMPREPLY < <(compgen -W "$(doppel qemu "$prev" help 2>/dev/null | awk "$ask") help" -- "$cur")
+		;;
+	*)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(doppel qemu -help 2>/dev/null | awk '/^Refused/ { exit } /^-/ { print $1 }')" -- "$cur")
+		else
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		fi
+		;;
+	esac
+}
 complete -F _doppel doppel
+complete -F _doppel_qemu doppel-system-x86_64

@@ -4,8 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/command.h"
+#include "cli/qemu.h"
 
 const struct cli_command *const cli_commands[] = {
+	&qemu_command,
 	&run_command, &img_command, &switch_command, &stats_command, &screendump_command, &link_command, &doctor_command, &help_command, &version_command, NULL,
 };
 
@@ -18,6 +20,8 @@ int main(int argc, char **argv)
 	while (fd >= 0 && fd <= STDERR_FILENO)
 		fd = dup(fd);
 	close(fd);
+	if (argc && qemu_front_name(argv[0]))
+		return qemu_front(argc, argv);
 	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		name = "help";
 	else if (!strcmp(name, "--version"))

@@ -80,6 +80,16 @@ void stopper_leave(void *opaque)
 	stop(opaque, 0);
 }
 
+bool stopper_stopped(struct stopper *s)
+{
+	bool stopped;
+
+	pthread_mutex_lock(&s->lock);
+	stopped = s->impatient;
+	pthread_mutex_unlock(&s->lock);
+	return stopped;
+}
+
 void stopper_impatient(struct stopper *s)
 {
 	pthread_mutex_lock(&s->lock);

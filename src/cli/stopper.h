@@ -29,6 +29,7 @@ void stopper_block(struct stopper *s);
 int stopper_start(struct stopper *s, struct vm *vm, struct err *e);
 /* The same from the terminal's Ctrl-A x; opaque is the stopper. */
 void stopper_leave(void *opaque);
+bool stopper_stopped(struct stopper *s); /* whether somebody wants to leave */
 void stopper_impatient(struct stopper *s); /* from here on the VM may go away */
 void stopper_end(struct stopper *s); /* also when it was not started */
 

@@ -111,5 +111,11 @@ int firmware_describe(struct pc *pc, struct err *e)
 	describe_ram(pc, f);
 	describe_console(pc, f);
 	describe_smbios(pc, f);
+	for (unsigned i = 0; i < pc->cfg.n_fw_files; i++) {
+		const struct boot_blob *b = &pc->cfg.fw_files[i];
+
+		if (fw_cfg_set_file(f, b->name, b->data, b->len))
+			return err_set(e, EINVAL, "fw_cfg file '%s': its name has 1 to %d characters", b->name, FW_CFG_NAME_MAX);
+	}
 	return describe_acpi(pc, f, e);
 }

@@ -27,6 +27,7 @@ struct pc_chips;
 #define PC_SERIAL_PORTS 2
 #define PC_MAX_MEDIA    6  /* CD-ROM and floppy drives */
 #define PC_MEDIA_ID     32
+#define PC_MAX_FW_FILES 16
 #define PC_MAX_CPUS     128 /* APIC ids are 8 bits, and 0xff is the broadcast */
 
 /* What the machine asks of its owner. */
@@ -85,6 +86,8 @@ struct pc_config {
 	struct pc_boot boot;
 	struct smbios_config smbios;
 	int64_t rtc_offset_s;            /* what the battery-backed clock shows more than UTC at first */
+	const struct boot_blob *fw_files; /* files of fw_cfg: name and bytes */
+	unsigned n_fw_files;             /* at most PC_MAX_FW_FILES */
 	const struct device_config *devices; /* plugged in, in this order (machine/devices.h) */
 	unsigned n_devices;
 	/*

@@ -12,6 +12,7 @@
 
 #define VM_MAX_INITRDS 16
 #define VM_MAX_DEVICES 64
+#define VM_MAX_FW_FILES PC_MAX_FW_FILES
 #define VM_MIN_MEMORY  (1ull << 20)
 
 /* All that a virtual machine is made from. What pointers point to is the caller's and outlives the VM. */
@@ -32,6 +33,8 @@ struct vm_config {
 	struct smbios_config smbios;
 	int64_t rtc_offset_s;         /* as parse_rtc_base() */
 	struct chr *serial[PC_SERIAL_PORTS];
+	struct boot_blob fw_file[VM_MAX_FW_FILES]; /* for the firmware or the guest: name and bytes */
+	unsigned n_fw_files;
 	struct display *display;      /* what graphics cards draw on; NULL: nothing */
 	struct boot_blob vga_rom;     /* BIOS of the VGA card; data NULL: none */
 	struct input *input;          /* keys and pointer; NULL: none */

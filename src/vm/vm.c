@@ -75,6 +75,8 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	pcc.rtc_offset_s = vm->cfg.rtc_offset_s;
 	pcc.devices = vm->cfg.device;
 	pcc.n_devices = vm->cfg.n_devices;
+	pcc.fw_files = vm->cfg.fw_file;
+	pcc.n_fw_files = vm->cfg.n_fw_files;
 	rc = pc_new(&vm->pc, &pcc, e);
 	if (!rc && !vm->cfg.firmware.data)
 		rc = load(vm, info, e);

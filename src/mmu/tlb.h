@@ -84,5 +84,6 @@ void tlb_flush_nonglobal(struct tlb *t, uint64_t pcid); /* CR3 load: one PCID, g
 void tlb_flush_all_nonglobal(struct tlb *t);            /* INVPCID type 3: all PCIDs, global pages stay */
 void tlb_flush_page(struct tlb *t, uint64_t la);        /* INVLPG: this PCID and global, whole large page */
 void tlb_flush_page_pcid(struct tlb *t, uint64_t la, uint64_t pcid); /* INVPCID type 0: not global pages */
+enum invpcid_type { INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_ALL_GLOBAL, INVPCID_ALL }; /* SDM vol. 2 */
 
 #endif

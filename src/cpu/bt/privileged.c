@@ -138,6 +138,17 @@ static void describe_string(struct bt_site *site, const struct bt_insn *in)
 	}
 }
 
+/* In all modes. */
+static enum bt_system_op common_op(const struct bt_insn *in)
+{
+	switch (in->i.mnemonic) {
+	case ZYDIS_MNEMONIC_IN: return BT_OP_IN;
+	case ZYDIS_MNEMONIC_OUT: return BT_OP_OUT;
+	case ZYDIS_MNEMONIC_CPUID: return BT_OP_CPUID;
+	default: return BT_OP_NONE;
+	}
+}
+
 static enum bt_system_op legacy_op(const struct bt_insn *in)
 {
 	if (in->i.meta.category == ZYDIS_CATEGORY_STRINGOP)
@@ -166,7 +177,7 @@ static enum bt_system_op legacy_op(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_BTS: return bit_op(in, BT_OP_BTS);
 	case ZYDIS_MNEMONIC_BTR: return bit_op(in, BT_OP_BTR);
 	case ZYDIS_MNEMONIC_BTC: return bit_op(in, BT_OP_BTC);
-	default: return BT_OP_NONE;
+	default: return common_op(in);
 	}
 }
 
@@ -200,6 +211,7 @@ enum bt_system_op bt_system_op(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_RDMSR: return BT_OP_RDMSR;
 	case ZYDIS_MNEMONIC_WRMSR: return BT_OP_WRMSR;
 	case ZYDIS_MNEMONIC_INVLPG: return in->mem ? BT_OP_INVLPG : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_INVPCID: return in->mem ? BT_OP_INVPCID : BT_OP_NONE;
 	case ZYDIS_MNEMONIC_MOV: return mov_op(in);
 	case ZYDIS_MNEMONIC_BT: return bit_op(in, BT_OP_BT);
 	case ZYDIS_MNEMONIC_BTS: return bit_op(in, BT_OP_BTS);
@@ -213,8 +225,16 @@ enum bt_system_op bt_system_op(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_STOSW:
 	case ZYDIS_MNEMONIC_STOSD:
 	case ZYDIS_MNEMONIC_STOSQ: return string_op(in, BT_OP_STOS);
-	default: return BT_OP_NONE;
+	default: return common_op(in);
 	}
+}
+
+/* IN and OUT: the accumulator is one operand, the port the other one. */
+static void describe_io(struct bt_site *site, const ZydisDecodedOperand *value, const ZydisDecodedOperand *port)
+{
+	site->size = (uint8_t)(value->size / 8);
+	site->reg = port->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+	site->sub = site->reg ? (uint8_t)port->imm.value.u : 0;
 }
 
 /* What the helper needs to know beside the operation. */
@@ -255,6 +275,15 @@ static void describe(struct bt_site *site, const struct bt_insn *in)
 		break;
 	case BT_OP_LEGACY_STRING:
 		describe_string(site, in);
+		break;
+	case BT_OP_IN:
+		describe_io(site, &in->op[0], &in->op[1]);
+		break;
+	case BT_OP_OUT:
+		describe_io(site, &in->op[1], &in->op[0]);
+		break;
+	case BT_OP_INVPCID:
+		site->reg = (uint8_t)bt_gpr_number(in->op[0].reg.value);
 		break;
 	case BT_OP_MOV_TO_CR3:
 		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);

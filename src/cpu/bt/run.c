@@ -394,6 +394,7 @@ static uint32_t resume(struct bt *bt, const struct bt_site *site)
 static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_exit *ex)
 {
 	struct vcpu *v = bt->v;
+	bool fpu = site->op == BT_OP_XSAVE || site->op == BT_OP_XRSTOR;
 
 	bt->system_ops[site->op]++;
 	v->s.shadow = SHADOW_NONE; /* unless it is refused, this was the instruction behind an STI */
@@ -405,9 +406,12 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 		return 0;
 	case BT_MOVED:
 		return go_on(bt);
+	case BT_OUTSIDE:
+		settle_modes(bt);
+		return bt_join(bt) ? go_on(bt) : 0;
 	default:
 		settle_shadow(bt);
-		*ex = step(bt, site->op == BT_OP_XSAVE || site->op == BT_OP_XRSTOR, WHY_REFUSED);
+		*ex = step(bt, fpu, WHY_REFUSED);
 		return 0;
 	}
 }

@@ -351,7 +351,7 @@ static enum bt_done do_msr(struct bt *bt, const struct bt_site *site)
 	uint64_t *msr = base_msr(s), val = (uint32_t)s->gpr[R_AX] | s->gpr[R_DX] << 32;
 
 	if (s->cpl || !msr || !x86_canonical(s, val))
-		return BT_REFUSED;
+		return bt_do_any_msr(bt, site);
 	if (site->op == BT_OP_WRMSR) {
 		*msr = val;
 	} else {
@@ -369,6 +369,31 @@ static enum bt_done do_invlpg(struct bt *bt, const struct bt_site *site)
 		return BT_REFUSED;
 	if (x86_canonical(&v->s, bt->exit_t0))
 		tlb_flush_page(v->tlb, bt->exit_t0);
+	v->s.rip += site->len;
+	return BT_MOVED;
+}
+
+static enum bt_done do_invpcid(struct bt *bt, const struct bt_site *site)
+{
+	struct vcpu *v = bt->v;
+	uint64_t type = v->s.gpr[site->reg], pcid, la;
+	const uint8_t *p;
+
+	if (v->s.cpl || !x86_canonical(&v->s, bt->exit_t0) || !(p = reach(bt, bt->exit_t0, 16, false)))
+		return BT_REFUSED;
+	pcid = load64(p);
+	la = load64(p + 8);
+	if (type > INVPCID_ALL || pcid & ~CR3_PCID_MASK || (type <= INVPCID_CONTEXT && pcid && !(v->s.cr4 & CR4_PCIDE)) ||
+	    (type == INVPCID_ADDRESS && !x86_canonical(&v->s, la)))
+		return BT_REFUSED;
+	if (type == INVPCID_ADDRESS)
+		tlb_flush_page_pcid(v->tlb, la, pcid);
+	else if (type == INVPCID_CONTEXT)
+		tlb_flush_nonglobal(v->tlb, pcid);
+	else if (type == INVPCID_ALL_GLOBAL)
+		tlb_flush_all(v->tlb);
+	else
+		tlb_flush_all_nonglobal(v->tlb);
 	v->s.rip += site->len;
 	return BT_MOVED;
 }
@@ -473,7 +498,7 @@ enum bt_done bt_system(struct bt *bt, const struct bt_site *site)
 	uint64_t rip = bt->v->s.rip;
 	enum bt_done done = op[site->op](bt, site);
 
-	/* What has moved to the next instruction only because its mode changed. */
+	/* What has moved to the next instruction only because its mode changed. (Refused or outside, the site may be gone.) */
 	if (done == BT_NEXT || (done == BT_MOVED && bt->v->s.rip == rip && site->op < BT_OP_SETS_RIP))
 		bt->v->s.rip += site->len;
 	return done;

@@ -45,6 +45,10 @@
 #define BT_OPS_JUMP(X)                                                                                       \
 	X(MOV_TO_CR3, do_mov_to_cr3, "mov to cr3")        /* reg */                                          \
 	X(INVLPG, do_invlpg, "invlpg")                    /* T0: the address */                              \
+	X(INVPCID, do_invpcid, "invpcid")                 /* T0: the descriptor's address, reg */            \
+	X(IN, bt_do_in, "in")                             /* size: of the port; reg: 1 if sub is the port, else DX */ \
+	X(OUT, bt_do_out, "out")                          /* the same */                                     \
+	X(CPUID, bt_do_cpuid, "cpuid")                                                                       \
 	X(SYSCALL, do_syscall, "syscall")                                                                    \
 	X(SYSRET, do_sysret, "sysret")                                                                       \
 	X(IRETQ, do_iretq, "iretq")                                                                          \
@@ -74,6 +78,7 @@ enum bt_done {
 	BT_REFUSED, /* not a plain case: the reference engine executes it, at RIP */
 	BT_NEXT,    /* done, RIP is behind it: go on at site->retry unless an event is pending */
 	BT_MOVED,   /* done; go on at RIP, in what mode that is */
+	BT_OUTSIDE, /* the same, and we are outside of the cache, the site may be gone */
 };
 
 /* The instruction of a SITE_SYSTEM; the guest's state is in v->s but for the vector registers. */
@@ -82,6 +87,12 @@ enum bt_done bt_system(struct bt *bt, const struct bt_site *site);
 /* xstate.c; they change the FPU state, and what they refuse needs it in its canonical place. */
 enum bt_done bt_do_xsave(struct bt *bt, const struct bt_site *site);
 enum bt_done bt_do_xrstor(struct bt *bt, const struct bt_site *site);
+
+/* outside.c; all may also be refused when they have left the cache */
+enum bt_done bt_do_in(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_out(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_cpuid(struct bt *bt, const struct bt_site *site);
+enum bt_done bt_do_any_msr(struct bt *bt, const struct bt_site *site); /* that do_msr() does not know */
 
 /* legacy_system.c */
 enum bt_done bt_do_legacy_pushf(struct bt *bt, const struct bt_site *site);

@@ -151,8 +151,6 @@ static void insn_invlpg(struct vcpu *v, const struct insn *in)
 	tell_engine(v);
 }
 
-enum { INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_ALL_GLOBAL, INVPCID_ALL };
-
 static void insn_invpcid(struct vcpu *v, const struct insn *in)
 {
 	uint64_t type, pcid, la;

@@ -3,14 +3,10 @@
 _doppel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
-<<<<<<< HEAD
-	local commands="run img switch stats screendump link doctor help version"
-=======
-	local commands="run qemu img switch stats link doctor help version"
->>>>>>> 9b43181 (cli: doppel-system-x86_64, QEMU's command line for our machine)
+	local commands="run qemu img switch stats screendump link doctor help version"
 	local run_options="--boot --smbios --rtc \
 --kernel --firmware --initrd --append --memory --cpus --cpu --engine --serial --disk --cdrom --floppy --ephemeral --net \
---share --balloon --vsock --vga --display --device --no-reboot --lockstep --debug-exit --stats --control --gdb --paused --perf-map --trace --quiet --verbose --help"
+--share --balloon --vsock --vga --display --device --no-reboot --lockstep --debug-exit --stats --qmp --control --gdb --paused --perf-map --trace --quiet --verbose --help"
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -70,7 +66,7 @@ _doppel()
 		;;
 	esac
 	case $prev in
-	--kernel | --firmware | --initrd | --control | --vsock | --cdrom | --floppy)
+	--kernel | --firmware | --initrd | --qmp | --control | --vsock | --cdrom | --floppy)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

@@ -216,6 +216,12 @@ static int set_control(void *opts, const char *arg, struct err *e)
 	return *arg ? 0 : err_set(e, EINVAL, "control: no path for the socket; give one, as in --control vm.sock");
 }
 
+static int set_qmp(void *opts, const char *arg, struct err *e)
+{
+	((struct run_options *)opts)->qmp = arg;
+	return *arg ? 0 : err_set(e, EINVAL, "qmp: no path for the socket; give one, as in --qmp vm.qmp");
+}
+
 static int set_gdb(void *opts, const char *arg, struct err *e)
 {
 	((struct run_options *)opts)->gdb = arg;
@@ -271,6 +277,7 @@ const struct cli_option run_option_table[] = {
 	{ "debug-exit", NULL, "a byte V to port 0xf4 ends with status 2V+1", set_debug_exit },
 	{ "stats", NULL, "print statistics at the end", set_stats },
 	{ "control", "PATH", "socket for 'doppel stats' and 'doppel screendump'", set_control },
+	{ "qmp", "PATH", "socket for QEMU's monitor protocol", set_qmp },
 	{ "gdb", "WHERE", "listen for gdb at tcp:[HOST]:PORT or unix:PATH", set_gdb },
 	{ "paused", NULL, "stand still until gdb or a monitor lets it go on", set_paused },
 	{ "perf-map", NULL, "tell perf(1) about translated code: /tmp/perf-PID.map", set_perf_map },

@@ -34,6 +34,7 @@ struct run_options {
 	struct device_options devices;
 	struct screen_options screen;
 	struct trace_option trace;
+	const char *qmp;                  /* NULL: no monitor */
 	const char *control;              /* NULL: no socket */
 	const char *gdb;                  /* where to listen for it; NULL: not */
 	bool paused, lockstep, debug_exit, no_reboot, stats, perf_map, quiet, verbose;

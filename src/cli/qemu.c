@@ -177,6 +177,7 @@ static void release(struct qemu *q)
 		keyval_release(&d->k);
 		free(d);
 	}
+	screen_release(&q->screen);
 	qemu_boot_release(q);
 	strbuf_release(&q->cpu);
 	free(q->given);

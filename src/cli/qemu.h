@@ -16,7 +16,9 @@
 #include "cli/command.h"
 #include "cli/file.h"
 #include "cli/keyval.h"
+#include "cli/screen.h"
 #include "cli/trace.h"
+#include "monitor/monitor.h"
 #include "vm/config.h"
 
 #define QEMU_MAX_BACKENDS 64 /* of each kind */
@@ -155,7 +157,10 @@ struct qemu {
 	bool monitor_given;
 	struct qemu_monitor monitor[QEMU_MAX_MONITORS];
 	unsigned n_monitors;
-	const char *vga, *display;
+	const char *vga;
+	struct screen_options screen_options;
+	struct screen screen;
+	char viewer[SCREEN_VIEWERS][512]; /* what screen_options refer to */
 };
 
 #define QEMU_SETTER(name) int name(struct qemu *q, const struct qemu_option *o, const char *arg, struct err *e)

@@ -10,17 +10,41 @@
 int qemu_set_nographic(struct qemu *q, const struct qemu_option *o, const char *arg, struct err *e)
 {
 	q->nographic = true;
-	q->display = NULL;
 	return 0;
 }
 
+static int add_viewer(struct qemu *q, const char *spec, struct err *e)
+{
+	unsigned n = q->screen_options.n_viewers;
+
+	if (n == SCREEN_VIEWERS || strlen(spec) >= sizeof(q->viewer[n]))
+		return err_set(e, E2BIG, "-display %s: too many viewers, or too long", spec);
+	snprintf(q->viewer[n], sizeof(q->viewer[n]), "%s", spec);
+	return screen_add_viewer(&q->screen_options, q->viewer[n], e);
+}
+
+/* HOST:N, unix:PATH; password-secret=ID of a secret in a file. */
 int qemu_set_vnc(struct qemu *q, const struct qemu_option *o, const char *arg, struct err *e)
 {
-	if (!strcmp(arg, "none")) {
-		q->display = NULL;
-		return 0;
+	struct keyval k;
+	int rc = keyval_parse(&k, "-vnc", arg, "vnc", e);
+	const char *where = keyval_take(&k, "vnc"), *file = keyval_take(&k, "password-file");
+	char spec[512];
+
+	/* How other programs may connect beside the first one: they all may. */
+	keyval_skip(&k, "share");
+	if (!rc)
+		rc = keyval_only(&k, "password", false, "give a file: password-file=FILE", e);
+	if (!rc)
+		rc = keyval_done(&k, e);
+	if (!rc && !where)
+		rc = err_set(e, EINVAL, "-vnc %s: write HOST:N or unix:PATH", arg);
+	if (!rc && strcmp(where, "none")) {
+		snprintf(spec, sizeof(spec), "vnc=%.200s%s%.200s", where, file ? ",password-file=" : "", file ? file : "");
+		rc = add_viewer(q, spec, e);
 	}
-	return err_set(e, ENOTSUP, "-vnc is not built");
+	keyval_release(&k);
+	return rc;
 }
 
 bool qemu_answer_display(const char *arg)
@@ -35,9 +59,10 @@ int qemu_set_display(struct qemu *q, const struct qemu_option *o, const char *ar
 {
 	if (!strncmp(arg, "vnc=", 4))
 		return qemu_set_vnc(q, o, arg + 4, e);
+	if (!strncmp(arg, "web=", 4))
+		return add_viewer(q, arg, e);
 	if (strcmp(arg, "none"))
-		return err_set(e, ENOTSUP, "-display %s is not built: use none or vnc=HOST:N", arg);
-	q->display = NULL;
+		return err_set(e, ENOTSUP, "-display %s is not built: use none, vnc=HOST:N or web=PORT", arg);
 	return 0;
 }
 
@@ -68,9 +93,19 @@ static bool has_card(const struct qemu *q)
 
 int qemu_default_display(struct qemu *q, struct err *e)
 {
-	if (q->vga ? !strcmp(q->vga, "none") : q->nodefaults || has_card(q))
-		return 0;
-	if (!q->vga && !device_driver_find("VGA"))
-		return 0;
-	return qemu_plug(q, "-vga", "VGA", e);
+	struct screen_options *o = &q->screen_options;
+	bool card = has_card(q);
+	unsigned n = q->cfg.n_devices;
+	int rc = 0;
+
+	if (q->vga || q->nodefaults || card)
+		rc = screen_set_vga(o, card || (q->vga && strcmp(q->vga, "none")) ? "std" : "none", e);
+	if (!rc)
+		rc = screen_open(&q->screen, o, !q->kernel, &q->cfg, e);
+	/* A card by -device is plugged in there, with its properties. */
+	if (!rc && card)
+		q->cfg.n_devices = n;
+	if (!rc && !q->cfg.input)
+		q->screen.input = q->cfg.input = input_new();
+	return rc;
 }

@@ -12,8 +12,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/qemu.h"
-
-#define DEFAULT_GDB "tcp::1234"
+#include "monitor/gdb.h"
 
 int qemu_set_flag(struct qemu *q, const struct qemu_option *o, const char *arg, struct err *e)
 {
@@ -26,13 +25,14 @@ int qemu_set_flag(struct qemu *q, const struct qemu_option *o, const char *arg, 
 	else if (!strcmp(o->name, "daemonize"))
 		q->daemonize = true;
 	else if (!strcmp(o->name, "s"))
-		return qemu_set_gdb(q, o, DEFAULT_GDB, e);
+		return qemu_set_gdb(q, o, GDB_DEFAULT_WHERE, e);
 	return 0;
 }
 
 int qemu_set_gdb(struct qemu *q, const struct qemu_option *o, const char *arg, struct err *e)
 {
-	return err_set(e, ENOTSUP, "-%s is not built", o->name);
+	q->gdb = strcmp(arg, "none") ? arg : NULL;
+	return 0;
 }
 
 int qemu_set_pidfile(struct qemu *q, const struct qemu_option *o, const char *arg, struct err *e)

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/qemu.h"
 #include "cli/stopper.h"
+#include "monitor/gdb.h"
 #include "vm/vm.h"
 
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
@@ -20,6 +21,8 @@ struct qemu_vm {
 	struct qemu *q;
 	struct stopper stopper;
 	struct vm *vm;
+	struct gdb *gdb;
+	struct monitor_env env;
 };
 
 /* -- The start ------------------------------------------------------------------------------------------------------------ */
@@ -61,6 +64,27 @@ static int begin_backends(struct qemu_vm *r, struct err *e)
 	return rc;
 }
 
+/* Monitors, and what they know of the machine. */
+static void start_monitors(struct qemu_vm *r)
+{
+	struct qemu *q = r->q;
+
+	monitor_env_init(&r->env);
+	r->env.vm = r->vm;
+	r->env.cfg = &q->cfg;
+	r->env.version = QEMU_VERSION;
+	for (unsigned i = 0; i < q->n_drives; i++)
+		if (q->drive[i].user && !q->drive[i].protocol)
+			r->env.drive[r->env.n_drives++] = (struct monitor_drive){ q->drive[i].id, q->drive[i].blk };
+	for (unsigned i = 0; i < q->n_chrs; i++)
+		r->env.chr[r->env.n_chrs++] = (struct monitor_chr){ q->chr[i].id, q->chr[i].chr };
+	for (unsigned i = 0; i < q->n_monitors; i++) {
+		struct qemu_monitor *m = &q->monitor[i];
+
+		m->m = monitor_new(&r->env, m->chr->chr, m->control, m->pretty, m->chr->mux && m->chr->user);
+	}
+}
+
 static int start(struct qemu_vm *r, struct err *e)
 {
 	struct qemu *q = r->q;
@@ -70,6 +94,7 @@ static int start(struct qemu_vm *r, struct err *e)
 	if (*q->process)
 		prctl(PR_SET_NAME, q->process);
 	q->cfg.hold_at_end = q->no_shutdown;
+	q->cfg.name = *q->name ? q->name : NULL;
 	if (!rc)
 		rc = vm_new(&r->vm, &q->cfg, &info, e);
 	if (rc)
@@ -77,7 +102,10 @@ static int start(struct qemu_vm *r, struct err *e)
 	qemu_boot_idle(q);
 	if (q->stopped)
 		vm_hold(r->vm, VM_HOLD_USER);
+	start_monitors(r);
 	rc = stopper_start(&r->stopper, r->vm, e);
+	if (!rc && q->gdb)
+		rc = gdb_new(&r->gdb, q->gdb, r->vm, e);
 	if (!rc)
 		rc = begin_backends(r, e);
 	return rc ? rc : vm_start(r->vm, e);
@@ -90,10 +118,17 @@ static void take_down(struct qemu_vm *r, int flush_ms)
 	struct qemu *q = r->q;
 
 	stopper_impatient(&r->stopper);
+	if (r->vm)
+		vm_end_calls(r->vm);
+	for (unsigned i = 0; i < q->n_monitors; i++)
+		monitor_free(q->monitor[i].m);
+	gdb_free(r->gdb);
 	for (unsigned i = 0; r->vm && i < q->n_chrs; i++)
 		if (q->chr[i].chr)
-			chr_flush(q->chr[i].chr, flush_ms);
+			chr_flush(q->chr[i].chr, q->chr[i].monitor && !q->chr[i].mux ? FLUSH_STOPPED_MS : flush_ms);
+	screen_close(&q->screen);
 	vm_free(r->vm);
+	monitor_env_release(&r->env);
 	if (q->pidfile)
 		unlink(q->pidfile);
 }

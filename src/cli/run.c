@@ -15,10 +15,12 @@
 #include "cli/guest_stdin.h"
 #include "cli/options.h"
 #include "cli/perfmap.h"
+#include "cli/qemu.h"
 #include "cli/stopper.h"
 #include "cpu/engines.h"
 #include "monitor/control.h"
 #include "monitor/gdb.h"
+#include "monitor/monitor.h"
 #include "vm/vm.h"
 
 #define FLUSH_STOPPED_MS 1000 /* how long a slow reader may hold up somebody who wants to leave */
@@ -42,6 +44,9 @@ struct run {
 	struct vm *vm;
 	struct control *control;
 	struct gdb *gdb;
+	struct chr *qmp_chr;
+	struct monitor *qmp;
+	struct monitor_env monitor_env;
 	struct screen screen;
 	bool starting_shown;
 };
@@ -78,8 +83,8 @@ static int check_options(struct run *r, struct err *e)
 			       r->command[0]);
 	if (r->o.gdb && r->o.lockstep)
 		return err_set(e, EINVAL, "--gdb: lockstep compares whole blocks, a debugger stops within them; leave out --lockstep");
-	if (r->o.paused && !r->o.gdb)
-		return err_set(e, EINVAL, "--paused: there is nobody to let it go on; add --gdb WHERE");
+	if (r->o.paused && !r->o.gdb && !r->o.qmp)
+		return err_set(e, EINVAL, "--paused: there is nobody to let it go on; add --gdb WHERE or --qmp PATH");
 	if (r->o.trace.on && !r->o.engine->dump_block)
 		return err_set(e, EINVAL, "--trace bt: the engine '%s' translates nothing; use --engine bt", r->o.engine->name);
 	r->request.stdin_tty = isatty(STDIN_FILENO);
@@ -239,6 +244,29 @@ static void say_slow_engine(const struct engine_ops *engine)
 		log_msg(LOG_WARN, "the translator cannot run here: %s; the reference engine is slow", why);
 }
 
+static int start_qmp(struct run *r, struct err *e)
+{
+	struct monitor_env *env = &r->monitor_env;
+	struct strbuf spec = STRBUF_INIT;
+	int rc;
+
+	strbuf_addf(&spec, "unix:%s", r->o.qmp);
+	rc = chr_open(&r->qmp_chr, spec.buf, e);
+	strbuf_release(&spec);
+	if (rc)
+		return rc;
+	monitor_env_init(env);
+	env->vm = r->vm;
+	env->cfg = &r->cfg;
+	env->version = QEMU_VERSION;
+	for (unsigned i = 0; i < r->cfg.n_devices; i++)
+		if (r->cfg.device[i].blk)
+			env->drive[env->n_drives++] = (struct monitor_drive){ r->cfg.device[i].id ? r->cfg.device[i].id : r->cfg.device[i].driver,
+									      r->cfg.device[i].blk };
+	r->qmp = monitor_new(env, r->qmp_chr, true, false, false);
+	return chr_begin(r->qmp_chr, e);
+}
+
 static int start(struct run *r, struct err *e)
 {
 	struct vm_config *c = &r->cfg;
@@ -283,6 +311,8 @@ static int start(struct run *r, struct err *e)
 	rc = stopper_start(&r->stopper, r->vm, e);
 	if (!rc && r->o.control)
 		rc = control_new(&r->control, r->o.control, r->vm, e);
+	if (!rc && r->o.qmp)
+		rc = start_qmp(r, e);
 	if (!rc && r->o.gdb)
 		rc = gdb_new(&r->gdb, r->o.gdb, r->vm, e);
 	if (r->o.paused)
@@ -375,13 +405,20 @@ static void take_down(struct run *r, int flush_ms)
 {
 	stopper_impatient(&r->stopper);
 	control_free(r->control);
+	if (r->vm)
+		vm_end_calls(r->vm);
+	monitor_free(r->qmp);
 	gdb_free(r->gdb);
+	if (r->qmp_chr)
+		chr_flush(r->qmp_chr, FLUSH_STOPPED_MS);
 	for (unsigned i = 0; r->vm && i < r->o.n_serial; i++)
 		if (r->cfg.serial[i])
 			chr_flush(r->cfg.serial[i], flush_ms);
 	guest_stdin_free(r->stdin_feed);
 	screen_close(&r->screen);
 	vm_free(r->vm);
+	monitor_env_release(&r->monitor_env);
+	chr_free(r->qmp_chr);
 	device_options_release(&r->o.devices);
 	screen_release(&r->screen);
 	wipe_starting(r);

@@ -132,6 +132,21 @@ int vm_set_link(struct vm *vm, const char *name, bool up, struct err *e)
 	return pc_set_link(vm->pc, name, up, e);
 }
 
+int vm_media_change(struct vm *vm, const char *id, struct blk *blk, struct blk **old, struct err *e)
+{
+	return pc_media_change(vm->pc, id, blk, old, e);
+}
+
+int vm_media_eject(struct vm *vm, const char *id, bool force, struct blk **old, struct err *e)
+{
+	return pc_media_eject(vm->pc, id, force, old, e);
+}
+
+bool vm_media_get(struct vm *vm, unsigned n, struct pc_media_info *out)
+{
+	return pc_media_get(vm->pc, n, out);
+}
+
 int vm_balloon_set(struct vm *vm, uint64_t bytes, struct err *e)
 {
 	return pc_balloon_set(vm->pc, bytes, e);

@@ -160,6 +160,16 @@ void chr_share(struct chr *c, const struct chr_handlers *h, void *opaque)
 	c->escapes = true;
 }
 
+void chr_unshare(struct chr *c)
+{
+	lock_take(&c->lock);
+	while (c->in_call)
+		pthread_cond_wait(&c->cond, &c->lock.m);
+	c->mon = NULL;
+	c->to_mon = false;
+	lock_drop(&c->lock);
+}
+
 void chr_quiet_end(struct chr *c)
 {
 	c->quiet_end = true;

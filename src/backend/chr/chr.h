@@ -38,6 +38,7 @@ void chr_set_handlers(struct chr *c, const struct chr_handlers *h, void *opaque)
  * chr_begin(); piped input has the escapes of a terminal then.
  */
 void chr_share(struct chr *c, const struct chr_handlers *h, void *opaque);
+void chr_unshare(struct chr *c); /* no call is under way any more when it returns */
 
 /* The end of piped input is not to be told to the guest by Ctrl-D; before chr_begin(). */
 void chr_quiet_end(struct chr *c);

@@ -26,6 +26,9 @@
 	X(bt_tlb_flushes, "translator: flushes of its TLB and jump caches")      \
 	X(bt_window_switches, "translator: switches to the tables of another PCID") \
 	X(bt_windows_made, "translator: PCIDs that found no tables of their own") \
+	X(bt_stack_opened, "translator: stack windows opened")                   \
+	X(bt_stack_pages, "translator: pages mapped into them")                  \
+	X(bt_stack_closed, "translator: stack windows closed, their pages changed") \
 	X(bt_cache_flushes, "translator: flushes of all code")                   \
 	X(bt_dropped, "translator: blocks dropped because their page changed")   \
 	X(bt_woken, "translator: of these, put back to work unchanged")          \

@@ -100,6 +100,9 @@ struct block_tracer {
 	uint64_t from, to;
 };
 
+/* Whether user code may reach its stack by a window that needs no checks (cpu/bt/stack.c): when it runs for long, or at once. */
+enum stack_window { STACK_WINDOW_HOT, STACK_WINDOW_NEVER, STACK_WINDOW_ALWAYS };
+
 /* What all vCPUs of a machine have in common, and whom they tell about their end. */
 struct vcpu_group {
 	struct vcpu **v;
@@ -113,6 +116,7 @@ struct vcpu_group {
 	struct code_listener code_listener; /* made NULL: nobody */
 	struct block_tracer block_tracer; /* text NULL: nobody */
 	bool count_jumps;      /* translated code counts them for the statistics, which costs a little */
+	enum stack_window stack_window;
 	uint32_t code_size;    /* bytes for translated code; 0: TUNE_BT_CODE_SIZE */
 	void *engine_shared;   /* the engine's own: what its contexts of these vCPUs have in common */
 	/* Called on the vCPU's thread when it shuts down (triple fault), fails, or has met a debugger's point. */

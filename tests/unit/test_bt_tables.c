@@ -294,7 +294,7 @@ static void test_generation(void **state)
 	struct bt_block *b = make(LA);
 
 	bt_jc_set(bt, b, false);
-	assert_int_equal(bt->jc[bt_jc_set_of(&b->mode)][bt_jc_index(LA)], b->ientry);
+	assert_int_equal(bt->jc[bt_jc_set_of(&b->mode)][bt_jc_index(LA, false)], b->ientry);
 	flush_cache();
 	assert_int_equal(atomic_load(&bt->cache->generation), generation + 1);
 	assert_null(find(LA));
@@ -304,7 +304,7 @@ static void test_generation(void **state)
 	assert_true(bt_join(bt)); /* on the way inside the jump caches are found void */
 	bt_leave(bt);
 	assert_int_equal(bt->generation, generation + 1);
-	assert_int_equal(bt->jc[MMU_KERNEL][bt_jc_index(LA)], bt->cache->miss_stub);
+	assert_int_equal(bt->jc[MMU_KERNEL][bt_jc_index(LA, false)], bt->cache->miss_stub);
 }
 
 int main(void)

@@ -23,11 +23,17 @@
 #define BT_JC_ENTRIES  65536 /* indexed by bt_jc_index() */
 #define BT_MAX_INSNS   48    /* of a block */
 #define BT_MAX_GROUPS  16    /* of accesses in a block that share a check */
+#define BT_STACK_GROUP BT_MAX_GROUPS /* the accesses by way of the stack window, which need none */
 
-/* Bits 16-31 tell apart what is a multiple of 64 KiB away; the targets in one page are neighbours. */
-static inline unsigned bt_jc_index(uint64_t target)
+/*
+ * Bits 16-31 tell apart what is a multiple of 64 KiB away; the targets in one page are neighbours. Blocks that rely on the stack
+ * window stand BT_JC_STACK places further: a block verifies its address, and none has that in the other half.
+ */
+#define BT_JC_STACK 0x8000u
+
+static inline unsigned bt_jc_index(uint64_t target, bool stack)
 {
-	return (target + (target >> 16)) & (BT_JC_ENTRIES - 1);
+	return (target + (target >> 16) + (stack ? BT_JC_STACK : 0)) & (BT_JC_ENTRIES - 1);
 }
 
 /*
@@ -71,6 +77,8 @@ enum bt_site_kind {
 	SITE_POLL,       /* block entry: something is pending, or the block is stale */
 	SITE_TLB,        /* the access of the instruction at rip missed */
 	SITE_GROUP,      /* the check of a group of accesses before the instruction at rip has failed */
+	SITE_STACK,      /* the host has faulted in the stack window: of fault_site */
+	SITE_OFF_STACK,  /* RSP has left the stack window; go on at rip without it */
 	SITE_CROSSED,    /* the instruction before rip has written to the buffer of an access that crosses a page */
 	SITE_SYSTEM,     /* a helper of system.c executes the instruction at rip */
 	SITE_INTERP,     /* the reference engine executes the instruction at rip */
@@ -135,6 +143,8 @@ struct bt_mode {
 	uint8_t form;       /* enum bt_form */
 	uint8_t fsgsbase;   /* RDFSBASE and its kin are there, and addresses have 48 bits */
 	uint8_t x87;        /* x87 instructions need no check */
+	uint8_t stack;      /* RSP is in the stack window: stack.c */
+	uint8_t zero[3];
 	struct bt_legacy legacy;
 };
 
@@ -185,6 +195,28 @@ struct bt_journal {
 #define BT_KERNEL_SET BT_WINDOWS
 #define BT_SETS       (BT_WINDOWS + 1)
 
+#define BT_MAX_CROSSING 64 /* bytes: no access is larger */
+
+/* The stack window of an address space, for user code of 64-bit mode: stack.c. */
+#define BT_STACK_PAGES 256
+#define BT_STACK_SIZE  (BT_STACK_PAGES * PAGE_SIZE)
+#define BT_STACK_GUARD (1ull << 20) /* nothing is mapped that far beyond both ends */
+#define BT_STACK_DRIFT (1 << 17)    /* how far RSP may be outside at a block's beginning, */
+#define BT_STACK_REACH (1 << 19)    /* and an access from RSP there, or where RSP was verified last */
+_Static_assert(BT_STACK_DRIFT + BT_STACK_REACH + BT_MAX_CROSSING <= BT_STACK_GUARD, "accesses end in the guards");
+
+struct bt_stack {
+	uint8_t *base;     /* of the lower guard; NULL: nothing is reserved */
+	uint64_t la;       /* of the first page */
+	bool open;
+	bool stale;        /* the guest has flushed: look at its tables before it is used again */
+	uint16_t ticks;    /* interrupts of code outside of it, in a row */
+	uint16_t refused;  /* faults in it that no mapping could cure */
+	uint16_t patience; /* how many ticks it takes until it is opened */
+	uint64_t mapped[BT_STACK_PAGES / 64];
+	uint64_t page[BT_STACK_PAGES]; /* of the mapped ones: guest-physical address, bit 0 if they may be written */
+};
+
 struct bt_set {
 	struct bt *view;   /* its tables are reached through this */
 	bool ready;        /* the tables have been made empty; a window has a PCID from then on */
@@ -192,13 +224,12 @@ struct bt_set {
 	uint16_t pcid;
 	uint64_t used;     /* bt->set_clock when it was opened last */
 	bool nonglobal;    /* the TLB may have entries that are not global */
+	struct bt_stack stack;
 	struct bt_journal tlb, jc;
 	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
 };
 
 /* An access that crosses a page, under way: cross.c */
-#define BT_MAX_CROSSING 64
-
 struct bt_crossing {
 	_Alignas(BT_MAX_CROSSING) uint8_t buffer[2 * BT_MAX_CROSSING];
 	uint8_t *at, *part[2]; /* the operand in the buffer, and the two pieces of guest memory */
@@ -217,7 +248,9 @@ struct bt {
 	uint64_t r10, r11;       /* homes of the stolen registers */
 	uint64_t rcx;            /* RCX while a check borrows it */
 	uint64_t parked_flags;   /* flags.c */
-	uint64_t group[BT_MAX_GROUPS]; /* addends of the running block's groups: plan.h */
+	uint64_t group[BT_MAX_GROUPS + 1]; /* addends of the running block's groups: plan.h; the last is the stack window's */
+	uint64_t stack_minus_la; /* of the stack window's first byte; where it begins does not matter but in it */
+	uint64_t stack_out_bits; /* those of an offset in it that are zero */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
@@ -236,7 +269,8 @@ struct bt {
 	uint64_t sign_bits;      /* 0x1fffe: bits 48 to 63 of an address rotated by 47, and the carry out of bit 47 */
 	uint64_t exit_site;      /* address of the struct bt_site, or of fault_site */
 	uint64_t exit_t0, exit_t1; /* T0 and T1 at exit; and where the resume stub goes on */
-	uint32_t resume_at;        /* where that is */
+	uint64_t resume_at;        /* where that is */
+	uint64_t stack_fault;      /* host address of a fault in the stack window */
 	uint64_t host_rsp;
 	uint64_t exit_fn;        /* bt_exit */
 	struct x86_state *state;
@@ -313,6 +347,17 @@ void bt_window_open(struct bt *bt, uint16_t pcid); /* make its tables the ones i
 struct bt_set *bt_window_find(struct bt *bt, uint16_t pcid); /* NULL: the PCID has none */
 void bt_window_thread(struct bt *bt);                /* the thread's GS is the open window's */
 void bt_set_ready(struct bt *bt, struct bt_set *set); /* empty tables */
+
+/*
+ * stack.c. usable: RSP of the state, which is of 64-bit user code, is in the window, and translated code may rely on it.
+ * tick: an interrupt has met such code. map: what a fault at stack_fault asks for; false: it has to be done without the window.
+ */
+bool bt_stack_usable(struct bt *bt);
+void bt_stack_tick(struct bt *bt);
+bool bt_stack_map(struct bt *bt, bool write);
+void bt_stack_close(struct bt *bt, struct bt_stack *s);
+void bt_stack_drop_writes(struct bt *bt); /* close those that can write to what is code by now */
+void bt_stack_free(struct bt_stack *s);
 
 /* tlb.c */
 void bt_set_flush(struct bt *bt, struct bt_set *set, bool global); /* global entries too */

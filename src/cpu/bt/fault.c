@@ -67,12 +67,21 @@ static void pass_on(int sig, siginfo_t *info, void *uc)
 	}
 }
 
+/* Or in one of its guards. */
+static bool in_stack_window(const struct bt *bt, uint64_t addr)
+{
+	const struct bt_stack *s = &bt->current->stack;
+
+	return s->open && addr - (uint64_t)(uintptr_t)s->base < 2 * BT_STACK_GUARD + BT_STACK_SIZE;
+}
+
 static void on_fault(int sig, siginfo_t *info, void *ucontext)
 {
 	ucontext_t *uc = ucontext;
 	struct bt *bt = current;
 	struct bt_cache *c = bt ? bt->cache : NULL;
 	uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP], code = (uint64_t)(uintptr_t)(c ? c->code_rx : NULL);
+	const struct bt_block *b;
 	const struct bt_map *m;
 
 	/* si_code: one that somebody has sent is nobody's fault. */
@@ -80,13 +89,20 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 		pass_on(sig, info, ucontext);
 		return;
 	}
+	b = bt_block_at(c, (uint32_t)pc);
 	bt->fault_site = (struct bt_site){
-		.rip = bt_block_at(c, (uint32_t)pc)->la + m->rip_off,
+		.rip = b->la + m->rip_off,
 		.kind = m->fpu ? SITE_INTERP_FPU : SITE_INTERP,
 	};
 	/* The error of an instruction shows at the next one, whose own note does not stand yet. */
-	if (m > &c->map[bt_block_at(c, (uint32_t)pc)->map] && m[-1].x87 == X87_REGISTER)
+	if (m > &c->map[b->map] && m[-1].x87 == X87_REGISTER)
 		bt->x87.reg = m[-1].host;
+	if (b->mode.stack && sig == SIGSEGV && in_stack_window(bt, (uint64_t)(uintptr_t)info->si_addr)) {
+		bt->fault_site.kind = SITE_STACK;
+		bt->fault_site.retry = (uint32_t)pc;
+		bt->fault_site.write = (uc->uc_mcontext.gregs[REG_ERR] & PF_W) != 0;
+		bt->stack_fault = (uint64_t)(uintptr_t)info->si_addr;
+	}
 	if (m->parked)
 		uc->uc_mcontext.gregs[REG_EFL] = (greg_t)(((uint64_t)uc->uc_mcontext.gregs[REG_EFL] & ~FL_ARITH) |
 							  bt_unparked(bt->parked_flags));

@@ -29,7 +29,7 @@ void bt_emit_dispatch(struct translation *t, uint32_t start)
 	store_slot_host(&t->a, 0, &t->bt->branch, start);
 	/* bt_jc_index() without flags */
 	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
-	lea_full(&t->a, 1, T1, T1, T0, 0, 0);
+	lea_full(&t->a, 1, T1, T1, T0, 0, t->mode.stack ? BT_JC_STACK : 0);
 	put_bytes(&t->a, movzx_t1_t1w, sizeof(movzx_t1_t1w));
 	op_table(&t->a, 0xff, 0, 4, t->bt->jc[bt_jc_set_of(&t->mode)], T1); /* jmp [jc + T1 * 8] */
 }
@@ -65,7 +65,7 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 		bt_emit_park(t, T0);
 	count_dispatch(t);
 	mov_la(&t->a, T0, target, MOVES_LA);
-	jmp_jc(&t->a, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]);
+	jmp_jc(&t->a, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target, t->mode.stack)]);
 }
 
 /* The taken way stands behind the jump over it; within the page the Jcc jumps straight to its chain. */
@@ -105,10 +105,14 @@ void bt_emit_jcc(struct translation *t, const struct bt_insn *in)
 
 /* -- Stack ------------------------------------------------------------------------------------------------- */
 
-/* T0 = RSP + disp, checked; [T0 + T1] afterwards. */
+/* T0 = RSP + disp, checked or in the stack window; [T0 + T1] afterwards. */
 static void emit_stack_check(struct translation *t, const struct bt_insn *in, int32_t disp, bool write, uint32_t retry)
 {
 	lea_disp(&t->a, T0, R_SP, disp);
+	if (t->mode.stack) {
+		load_slot(&t->a, T1, &t->bt->group[BT_STACK_GROUP]);
+		return;
+	}
 	bt_emit_check(t, in, 8, write, retry);
 }
 

@@ -55,8 +55,6 @@ void bt_emit_group_checks(struct translation *t, const struct bt_plan *p, unsign
 	}
 }
 
-/* -- Members ------------------------------------------------------------------------------------------------- */
-
 /* An opcode with reg and [base + T1 + disp], 64 bits wide. */
 static void op_t1(struct assembler *a, unsigned opcode, unsigned reg, unsigned base, int8_t disp)
 {
@@ -66,6 +64,38 @@ static void op_t1(struct assembler *a, unsigned opcode, unsigned reg, unsigned b
 	put8(a, (T1 & 7) << 3 | (base & 7));
 	put8(a, (uint8_t)disp);
 }
+
+/* -- The stack window ------------------------------------------------------------------------------------- */
+
+void bt_emit_probe(struct translation *t)
+{
+	t->holds[0] = t->holds[1] = false;
+	load_slot(&t->a, T1, &t->bt->group[BT_STACK_GROUP]);
+	op_t1(&t->a, 0x8b, T0, R_SP, 0);
+}
+
+void bt_emit_verify_sp(struct translation *t, unsigned n)
+{
+	static const uint8_t cmp_r10[] = { 0x49, 0x81, 0xfa }; /* cmp r10, imm32 */
+	bool keep = (n + 1 == t->n || t->insn[n + 1].flags_live) && !t->parked;
+	struct bt_stub *s = bt_add_stub(t, NULL, SITE_OFF_STACK, bt_next_rip(&t->insn[n]));
+
+	t->holds[0] = false;
+	load_slot(&t->a, T0, &t->bt->stack_minus_la);
+	lea_full(&t->a, 1, T0, R_SP, T0, 0, 0); /* RSP is no index */
+	if (keep) {
+		bits_slot(&t->a, 2, T0, &t->bt->stack_out_bits);
+		store_slot(&t->a, &t->bt->rcx, R_CX);
+		mov_rr(&t->a, R_CX, T0);
+		bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
+		return;
+	}
+	put_bytes(&t->a, cmp_r10, sizeof(cmp_r10));
+	put32(&t->a, BT_STACK_SIZE - 1);
+	s->disp = jcc_forward(&t->a, 7); /* ja */
+}
+
+/* -- Members ------------------------------------------------------------------------------------------------- */
 
 static void emit_push_constant(struct translation *t, uint64_t val)
 {

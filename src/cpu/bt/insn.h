@@ -168,6 +168,10 @@ static inline uint64_t bt_next_rip(const struct bt_insn *in)
 	return in->rip + in->i.length;
 }
 
+/* group.c: the stack window: a load at [RSP]; and go on behind instruction n only if RSP is in there. */
+void bt_emit_probe(struct translation *t);
+void bt_emit_verify_sp(struct translation *t, unsigned n);
+
 /* Of a direct branch. */
 static inline uint64_t bt_branch_target(const struct bt_insn *in)
 {

@@ -13,6 +13,8 @@
  *    a branch that was taken. So a write joins a group that is checked for writes already, or one without a branch between.
  * 3. Nothing that may change translations comes between a check and an access of its group: groups end at all instructions
  *    that are not plain (classes from BT_LEAVE on, but for JCC). A miss on the way adds to the TLB only.
+ *
+ * In a block that relies on the stack window (stack.c) what is a constant apart from RSP goes by that, without a check.
  */
 #include "cpu/bt/insn.h"
 
@@ -27,6 +29,8 @@ struct planner {
 	uint16_t first[BT_MAX_GROUPS]; /* p->group's: branches seen when it began */
 	unsigned live;                 /* groups from this one on may be joined */
 	unsigned segment;              /* checks may be hoisted to this instruction, */
+	unsigned what;                 /* enum bt_plan_what */
+	int32_t sp_base;               /* offset of RSP where it was in the stack window, but for BT_STACK_DRIFT */
 };
 
 /* -- Values ---------------------------------------------------------------------------------------------- */
@@ -221,6 +225,48 @@ static int found(struct planner *l, const struct access *a, const struct bt_plac
 	return (int)l->p->n_groups++;
 }
 
+/* -- The stack window -------------------------------------------------------------------------------------- */
+
+static bool by_stack_window(const struct planner *l, const struct bt_place *at)
+{
+	int64_t off = (int64_t)at->off - l->sp_base;
+
+	return (l->what & PLAN_STACK) && at->index_root == BT_PLAN_NO_ROOT && at->root == l->value[R_SP].root &&
+	       off >= -BT_STACK_REACH && off <= BT_STACK_REACH;
+}
+
+static void plan_by_stack_window(struct planner *l, const struct bt_place *at)
+{
+	int64_t off = (int64_t)at->off - l->value[R_SP].off;
+
+	l->p->at[l->i].group = BT_STACK_GROUP;
+	l->p->at[l->i].near_sp = off >= -BT_STACK_DRIFT && off <= BT_STACK_DRIFT;
+}
+
+static bool writes_sp(const struct bt_insn *in)
+{
+	for (unsigned n = 0; n < in->i.operand_count; n++)
+		if (is_gpr(&in->op[n]) && (in->op[n].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
+		    bt_gpr_number(in->op[n].reg.value) == R_SP)
+			return true;
+	return false;
+}
+
+/* Behind an instruction, before which RSP was `sp`; plain: the values have been followed through it. */
+static void follow_sp(struct planner *l, const struct bt_insn *in, struct bt_value sp, bool plain)
+{
+	struct bt_value now = l->value[R_SP];
+	int64_t moved = (int64_t)now.off - l->sp_base;
+	bool far = moved > BT_STACK_REACH / 2 || moved < -BT_STACK_REACH / 2;
+
+	if (plain ? now.root != sp.root || far : writes_sp(in)) {
+		l->p->at[l->i].verify = (l->what & PLAN_STACK) && !bt_ends_block(in);
+		l->sp_base = now.off;
+	} else if (!plain) {
+		l->sp_base = now.off;
+	}
+}
+
 static void plan_access(struct planner *l, const struct bt_insn *in)
 {
 	struct bt_place at;
@@ -230,6 +276,12 @@ static void plan_access(struct planner *l, const struct bt_insn *in)
 	if (in->cls == BT_MEMORY ? !memory_access(l, in, &a) : !stack_access(in, &a))
 		return;
 	if (!locate(l, &a, l->value, &at))
+		return;
+	if (by_stack_window(l, &at)) {
+		plan_by_stack_window(l, &at);
+		return;
+	}
+	if (!(l->what & PLAN_GROUPS))
 		return;
 	k = join(l, &a, &at);
 	l->p->at[l->i].group = (int8_t)(k < 0 ? found(l, &a, &at) : k);
@@ -274,6 +326,8 @@ static void follow_t1(struct planner *l)
 	for (unsigned i = 0; i < l->n; i++) {
 		int8_t k = l->p->at[i].group;
 
+		if (l->p->at[i].probe)
+			holds = BT_STACK_GROUP;
 		for (unsigned g = 0; g < l->p->n_groups; g++)
 			if (l->p->group[g].check == i && bt_group_used(&l->p->group[g]))
 				holds = (int)g;
@@ -302,27 +356,41 @@ static bool is_plain(const struct bt_insn *in)
 	return in->cls < BT_LEAVE || in->cls == BT_JCC;
 }
 
-void bt_plan(struct bt_plan *p, struct bt_insn *in, unsigned n)
+static void begin_instruction(struct planner *l)
 {
-	struct planner l = { .in = in, .n = n, .p = p };
+	memcpy(l->p->at[l->i].value, l->value, sizeof(l->value));
+	l->p->at[l->i].group = BT_NO_GROUP;
+	l->p->at[l->i].reload = l->p->at[l->i].near_sp = l->p->at[l->i].verify = l->p->at[l->i].probe = false;
+}
+
+void bt_plan(struct bt_plan *p, struct bt_insn *in, unsigned n, unsigned what)
+{
+	struct planner l = { .in = in, .n = n, .p = p, .what = what };
+	struct bt_value sp;
 
 	p->n_groups = 0;
+	p->group[BT_STACK_GROUP] = (struct bt_group){ .members = 2, .check = BT_PLAN_NONE };
 	begin_segment(&l, 0);
 	for (l.i = 0; l.i < n; l.i++) {
-		memcpy(p->at[l.i].value, l.value, sizeof(l.value));
-		p->at[l.i].group = BT_NO_GROUP;
-		p->at[l.i].reload = false;
+		begin_instruction(&l);
 		plan_access(&l, &in[l.i]);
+		sp = l.value[R_SP];
 		if (!is_plain(&in[l.i])) {
 			begin_segment(&l, l.i + 1);
+			follow_sp(&l, &in[l.i], sp, false);
 			continue;
 		}
 		execute(&l, &in[l.i]);
+		follow_sp(&l, &in[l.i], sp, true);
 		if (in[l.i].cls == BT_JCC) {
 			l.branches++;
 			l.segment = l.i + 1;
 		}
 	}
+	p->last_sp = l.value[R_SP];
 	dissolve(&l);
+	p->probe_end = false;
+	if (what & PLAN_STACK)
+		bt_anchor(p, in, n);
 	follow_t1(&l);
 }

@@ -40,8 +40,14 @@ struct bt_plan {
 		struct bt_value value[BT_PLAN_REGS]; /* before the instruction */
 		int8_t group;                        /* of its access, or BT_NO_GROUP */
 		bool reload;                         /* T1 does not hold the addend */
+		/* In a block that relies on the stack window: */
+		bool near_sp;                        /* the access is at most BT_STACK_DRIFT from RSP */
+		bool verify;                         /* RSP behind it is unknown, or has moved far */
+		bool probe;                          /* RSP before it is loose: anchor.c */
 	} at[BT_MAX_INSNS];
-	struct bt_group group[BT_MAX_GROUPS];
+	struct bt_value last_sp; /* RSP behind the last one */
+	bool probe_end;          /* it is loose there */
+	struct bt_group group[BT_MAX_GROUPS + 1]; /* the last is the stack window: BT_STACK_GROUP */
 	unsigned n_groups;
 };
 
@@ -54,8 +60,12 @@ static inline bool bt_group_used(const struct bt_group *g)
 	return g->members > 1 || g->check != g->first;
 }
 
-/* plan.c: of n classified instructions whose flags_live is known. */
-void bt_plan(struct bt_plan *p, struct bt_insn *in, unsigned n);
+/* plan.c: of n classified instructions whose flags_live is known. The two may be left out. */
+enum bt_plan_what { PLAN_GROUPS = 1, PLAN_STACK = 2 /* what goes by the stack window */ };
+void bt_plan(struct bt_plan *p, struct bt_insn *in, unsigned n, unsigned what);
+
+/* anchor.c: where a block that relies on the stack window must probe it; the rest of the plan is complete but for reload. */
+void bt_anchor(struct bt_plan *p, const struct bt_insn *in, unsigned n);
 
 /* group.c: the checks that stand before instruction n. */
 void bt_emit_group_checks(struct translation *t, const struct bt_plan *p, unsigned n);

@@ -82,8 +82,10 @@ static struct bt_mode current_mode(struct bt *bt)
 	struct bt_mode m = mode_at(bt->v, bt_mmu_mode(bt->v));
 	struct bt_legacy known;
 
-	if (x86_64bit(&bt->v->s))
+	if (x86_64bit(&bt->v->s)) {
+		m.stack = m.mmu == MMU_USER && bt_stack_usable(bt);
 		return m;
+	}
 	m.legacy = known = bt_legacy_mode(bt->v);
 	known.cs_base = 0;
 	if (__builtin_memcmp(&known, &bt->jc_legacy[m.mmu == MMU_USER], sizeof(known))) {
@@ -248,16 +250,14 @@ static struct bt_block *make_block(struct bt *bt, uint64_t la, uint64_t gpa, uin
 	return inside ? b : NULL;
 }
 
-/* The block at RIP. NULL: inside, its fetch faults or it is not in RAM, the reference finds out; outside, look again. */
-static struct bt_block *find_form(struct bt *bt, enum bt_form form)
+/* The block at RIP, in `mode`. NULL: inside, its fetch faults or it is not in RAM, the reference finds out; outside, look again. */
+static struct bt_block *find_in_mode(struct bt *bt, struct bt_mode mode)
 {
 	struct vcpu *v = bt->v;
-	struct bt_mode mode = current_mode(bt);
 	struct bt_block *b;
 	uint64_t la = v->s.rip, gpa, gpa2 = BT_NO_PAGE;
 	bool global;
 
-	mode.form = (uint8_t)form;
 	if (mode.legacy.on) {
 		bt->fetch_fault = 0;
 		if (la > mode.legacy.cs_limit)
@@ -272,9 +272,18 @@ static struct bt_block *find_form(struct bt *bt, enum bt_form form)
 	b = bt_block_find(bt, la, gpa, gpa2, mode);
 	if (!b && !(b = make_block(bt, la, gpa, gpa2, mode)))
 		return NULL;
-	if (form == FORM_NORMAL)
+	if (mode.form == FORM_NORMAL)
 		bt_jc_set(bt, b, global);
 	return b;
+}
+
+static struct bt_block *find_form(struct bt *bt, enum bt_form form)
+{
+	struct bt_mode mode = current_mode(bt);
+
+	mode.form = (uint8_t)form;
+	mode.stack = mode.stack && form != FORM_CROSSING; /* whose operand is elsewhere */
+	return find_in_mode(bt, mode);
 }
 
 static struct bt_block *find_block(struct bt *bt)
@@ -370,6 +379,7 @@ static void settle_rf(struct vcpu *v)
 static uint32_t go_on(struct bt *bt)
 {
 	const struct x86_state *s = &bt->v->s;
+	enum mmu_mode mode;
 
 	if (bt->v->turn)
 		return 0;
@@ -378,7 +388,8 @@ static uint32_t go_on(struct bt *bt)
 		return 0;
 	bt_tlb_catch_up(bt);
 	bt->entry_t0 = s->rip;
-	return (uint32_t)bt->current->view->jc[bt_mmu_mode(bt->v)][bt_jc_index(s->rip)];
+	mode = bt_mmu_mode(bt->v);
+	return (uint32_t)bt->current->view->jc[mode][bt_jc_index(s->rip, mode == MMU_USER && bt_stack_usable(bt))];
 }
 
 /*
@@ -492,11 +503,15 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 	return 0;
 }
 
-/* Within a page: a remapped page's old blocks do not lead to its new ones. */
+/* Within a page: a remapped page's old blocks do not lead to its new ones. And who relies on the stack window goes on so. */
 static bool may_chain(struct bt_cache *c, const struct bt_site *site, const struct bt_block *b)
 {
-	return site->patch && b->gpa2 == BT_NO_PAGE &&
-	       (bt_block_at(c, site->patch)->gpa & PAGE_MASK) == (b->gpa & PAGE_MASK);
+	const struct bt_block *from;
+
+	if (!site->patch || b->gpa2 != BT_NO_PAGE)
+		return false;
+	from = bt_block_at(c, site->patch);
+	return (from->gpa & PAGE_MASK) == (b->gpa & PAGE_MASK) && from->mode.stack == b->mode.stack;
 }
 
 /* The check of a group has failed: its page was not in the TLB, or the span is not in one page that may be accessed so. */
@@ -523,6 +538,28 @@ static uint32_t do_group_miss(struct bt *bt, const struct bt_site *site)
 	return b->entry;
 }
 
+/* The host has faulted in the stack window: map the page, or let a block without the window find out what is wrong. */
+static uint32_t do_stack_fault(struct bt *bt, const struct bt_site *site)
+{
+	struct bt_mode mode;
+	struct bt_block *b;
+
+	if (bt_stack_map(bt, site->write)) {
+		bt->v->s.shadow = SHADOW_NONE;
+		bt->resume_at = site->retry;
+		return bt->cache->resume_stub;
+	}
+	mode = current_mode(bt);
+	mode.form = FORM_UNGROUPED;
+	mode.stack = 0;
+	if (needs_reference(bt->v) || !(b = find_in_mode(bt, mode)))
+		return 0;
+	if (!bt->v->turn)
+		return b->entry;
+	bt_turn_go_on(bt, b);
+	return b->body;
+}
+
 /*
  * Do what the exit asks for. Returns host code to go on at, or 0: go on at RIP. *ex is EXIT_KICKED
  * unless the guest has halted or shut down.
@@ -544,6 +581,10 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 		return do_miss(bt, site, ex);
 	case SITE_GROUP:
 		return do_group_miss(bt, site);
+	case SITE_STACK:
+		return do_stack_fault(bt, site);
+	case SITE_OFF_STACK:
+		return !bt->v->turn && !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
 	case SITE_CROSSED:
 		bt_cross_end(bt);
 		return !bt->v->turn && !needs_reference(bt->v) && (b = find_block(bt)) ? b->entry : 0;
@@ -626,6 +667,8 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 		if (atomic_load(&v->work) & WORK_EXIT)
 			break;
 		take_requests(bt);
+		if ((atomic_load(&v->work) & WORK_INTR) && v->s.cpl == 3 && x86_64bit(&v->s))
+			bt_stack_tick(bt);
 		ex = needs_reference(v) ? step(bt, true, WHY_BOUNDARY) : run_blocks(bt);
 		if (v->turn) {
 			v->turn->steps = MAX(v->turn->steps, bt->turn_stepped);
@@ -718,6 +761,7 @@ static int bt_init(struct vcpu *v, struct err *e)
 	bt->bit_31 = 31;
 	bt->bit_63 = 63;
 	bt->sign_bits = 0x1fffe;
+	bt->stack_out_bits = ~(BT_STACK_SIZE - 1);
 	bt->shadow_rip = BT_NO_SHADOW;
 	v->engine_data = bt;
 	rc = bt_fpu_init(bt, e);

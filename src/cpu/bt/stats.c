@@ -8,7 +8,7 @@
 
 static const char *const kind_name[SITE_KINDS] = {
 	[SITE_LOOKUP] = "lookup", [SITE_INDIRECT] = "indirect", [SITE_POLL] = "poll", [SITE_TLB] = "tlb", [SITE_GROUP] = "group",
-	[SITE_CROSSED] = "crossed",
+	[SITE_STACK] = "stack", [SITE_OFF_STACK] = "off_stack", [SITE_CROSSED] = "crossed",
 	[SITE_SYSTEM] = "system", [SITE_INTERP] = "interp", [SITE_INTERP_FPU] = "interp_fpu",
 };
 

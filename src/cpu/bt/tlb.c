@@ -81,6 +81,7 @@ void bt_set_flush(struct bt *bt, struct bt_set *set, bool global)
 		return;
 	flush_tlb(set, global);
 	flush_jc(bt, set, global);
+	set->stack.stale = true;
 	bt->v->stats.bt_tlb_flushes++;
 }
 
@@ -120,6 +121,7 @@ void bt_tlb_drop_writes(struct bt *bt)
 {
 	for (unsigned n = 0; n < BT_SETS; n++)
 		drop_writes(bt->v->ram, &bt->set[n]);
+	bt_stack_drop_writes(bt);
 }
 
 /* -- One page ----------------------------------------------------------------------------------------------------- */
@@ -151,10 +153,10 @@ static bool may_be_large(const struct bt *bt, uint64_t la)
 	return (filter[a / 64] & BIT(a % 64)) || (filter[b / 64] & BIT(b % 64));
 }
 
-/* Targets in one page stand in 4096 places in a row, which stay in the journal. */
+/* Targets in one page stand in 4096 places in a row, and once more BT_JC_STACK further. These stay in the journal. */
 static void flush_jc_page(struct bt *bt, struct bt_set *set, uint64_t la)
 {
-	unsigned page = (la >> PAGE_SHIFT) & 0xffff, first = bt_jc_index(la & PAGE_MASK);
+	unsigned page = (la >> PAGE_SHIFT) & 0xffff, first = bt_jc_index(la & PAGE_MASK, false);
 	const struct bt_journal *j = &set->jc;
 
 	if (!(bt->jc_pages[page / 64] & BIT(page % 64)))
@@ -162,7 +164,7 @@ static void flush_jc_page(struct bt *bt, struct bt_set *set, uint64_t la)
 	for (unsigned n = 0; n < j->n; n++) {
 		unsigned i = j->item[n] & 0xffff;
 
-		if (((i - first) & (BT_JC_ENTRIES - 1)) < PAGE_SIZE)
+		if (((i - first) & (BT_JC_ENTRIES - 1 - BT_JC_STACK)) < PAGE_SIZE)
 			set->view->jc[j->item[n] >> 16][i] = bt->cache->miss_stub;
 	}
 }
@@ -180,6 +182,8 @@ static void flush_page(struct bt *bt, struct bt_set *set, const struct tlb_flush
 		if ((m == MMU_KERNEL) == kernel && (mine || (tlb->state[i] & SLOT_GLOBAL)))
 			empty_slot(tlb, i);
 	}
+	if (f->la - set->stack.la < BT_STACK_SIZE)
+		set->stack.stale = true;
 	if (mine || set->jc_global) {
 		flush_jc_page(bt, set, f->la);
 		flush_jc_page(bt, set, f->la - PAGE_SIZE); /* its last instruction may reach into this page */
@@ -301,7 +305,7 @@ void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_m
 
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
 {
-	unsigned i = bt_jc_index(b->la), page = (b->la >> PAGE_SHIFT) & 0xffff, m = bt_jc_set_of(&b->mode);
+	unsigned i = bt_jc_index(b->la, b->mode.stack), page = (b->la >> PAGE_SHIFT) & 0xffff, m = bt_jc_set_of(&b->mode);
 	struct bt_set *set = jc_set(bt, m);
 
 	if (!(set->jc_state[m][i] & SLOT_LISTED))

@@ -34,6 +34,8 @@ static const char *const site_name[SITE_KINDS] = {
 	[SITE_POLL] = "something is pending at",
 	[SITE_TLB] = "TLB miss of",
 	[SITE_GROUP] = "group's check failed before",
+	[SITE_STACK] = "fault in the stack window by",
+	[SITE_OFF_STACK] = "RSP is off the stack window at",
 	[SITE_CROSSED] = "page-crossing store before",
 	[SITE_SYSTEM] = "C code for",
 	[SITE_INTERP] = "reference for",
@@ -77,7 +79,9 @@ static void guest_line(const struct bt *bt, const struct bt_block *b, uint64_t l
 
 static void access_mark(const struct translation *t, unsigned n, struct strbuf *out)
 {
-	if (t->plan.at[n].group >= 0)
+	if (t->plan.at[n].group == BT_STACK_GROUP)
+		strbuf_addf(out, "; access by the stack window%s", t->plan.at[n].reload ? ", distance reloaded" : "");
+	else if (t->plan.at[n].group >= 0)
 		strbuf_addf(out, "; access of group %d%s", t->plan.at[n].group, t->plan.at[n].reload ? ", addend reloaded" : "");
 	else if (bt_has_access(&t->insn[n]))
 		strbuf_addf(out, "; access with its own check");
@@ -90,6 +94,7 @@ static void marks(const struct translation *t, unsigned n, struct strbuf *out)
 
 	strbuf_addf(out, "    [%u] %s; flags %s", n, class_name[in->cls], !in->flags_live ? "dead" : parked ? "live, parked" : "live");
 	access_mark(t, n, out);
+	strbuf_addf(out, "%s%s", t->plan.at[n].probe ? "; RSP is probed before" : "", t->plan.at[n].verify ? "; RSP is verified behind" : "");
 	for (unsigned k = 0; k < 2; k++)
 		if (in->uses[k] || in->defs[k])
 			strbuf_addf(out, "; r%u %s", 10 + k, !in->defs[k] ? "read" : in->uses[k] ? "read, written" : "written");
@@ -121,8 +126,8 @@ static void ways_out(const struct translation *t, struct strbuf *out)
 
 static void head(const struct bt_block *b, const char *what, struct strbuf *out)
 {
-	strbuf_addf(out, "%s %#llx: mode %u, %s, form %s, %u instructions, %u bytes at %#x\n", what, linear(b, b->la), b->mode.mmu,
-		    !b->mode.legacy.on ? "64-bit" : b->mode.legacy.code32 ? "32-bit" : "16-bit", form_name[b->mode.form], b->insns,
+	strbuf_addf(out, "%s %#llx: mode %u, %s, form %s%s, %u instructions, %u bytes at %#x\n", what, linear(b, b->la), b->mode.mmu,
+		    !b->mode.legacy.on ? "64-bit" : b->mode.legacy.code32 ? "32-bit" : "16-bit", form_name[b->mode.form], b->mode.stack ? ", stack window" : "", b->insns,
 		    b->end - b->ientry, b->ientry);
 }
 

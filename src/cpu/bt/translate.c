@@ -286,6 +286,8 @@ static void emit_insns(struct translation *t)
 			t->holds[0] = t->holds[1] = false;
 		bt_settle_flags(t, n);
 		c->map[c->n_map - 1].parked = t->parked;
+		if (t->plan.at[n].probe)
+			bt_emit_probe(t);
 		bt_emit_group_checks(t, &t->plan, n);
 		if (t->plan.at[n].group >= 0)
 			bt_emit_member(t, &t->plan, n);
@@ -293,8 +295,12 @@ static void emit_insns(struct translation *t)
 			emit_insn(t, in);
 		if (t->mode.form != FORM_CROSSING)
 			bt_emit_x87_note(t, n);
+		if (t->plan.at[n].verify)
+			bt_emit_verify_sp(t, n);
 	}
 	t->keep_flags = !t->parked;
+	if (t->plan.probe_end)
+		bt_emit_probe(t);
 	if (!bt_ends_block(&t->insn[t->n - 1]))
 		bt_emit_goto(t, bt_next_rip(&t->insn[t->n - 1]));
 }
@@ -369,10 +375,8 @@ void bt_emit_common(struct bt *bt)
 	c->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE, true);
 	c->resume_stub = a.pc;
 	load_slot(&a, T1, &bt->exit_t1);
-	op_slot(&a, 0x8b, T0, &bt->resume_at); /* mov T0d, [resume_at] */
-	store_slot(&a, &bt->tmp, T0);
 	load_slot(&a, T0, &bt->exit_t0);
-	op_slot(&a, 0xff, 4, &bt->tmp); /* jmp [tmp] */
+	op_slot(&a, 0xff, 4, &bt->resume_at); /* jmp [resume_at] */
 	bt_emit_cross_reads(bt, &a);
 	c->code_base_used = c->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 }
@@ -395,13 +399,9 @@ static void find_liveness(struct translation *t, const uint8_t *page)
 
 static void plan(struct translation *t)
 {
-	if (t->mode.form == FORM_NORMAL && !t->mode.legacy.on) {
-		bt_plan(&t->plan, t->insn, t->n);
-		return;
-	}
-	t->plan.n_groups = 0;
-	for (unsigned n = 0; n < t->n; n++)
-		t->plan.at[n].group = BT_NO_GROUP;
+	unsigned what = (t->mode.form == FORM_NORMAL ? PLAN_GROUPS : 0) | (t->mode.stack ? PLAN_STACK : 0);
+
+	bt_plan(&t->plan, t->insn, t->n, t->mode.legacy.on ? 0 : what);
 }
 
 struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t gpa2, struct bt_mode mode)

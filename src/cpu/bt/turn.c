@@ -89,6 +89,8 @@ void bt_turn_end(struct bt *bt, const struct bt_site *last)
 		break;
 	case SITE_TLB:
 	case SITE_GROUP:
+	case SITE_STACK:
+	case SITE_OFF_STACK:
 		turn->steps = instructions_before(turn, last->rip);
 		turn->flags_dead = true; /* by the check that failed */
 		break;

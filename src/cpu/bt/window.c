@@ -91,6 +91,8 @@ void bt_delete(struct bt *bt)
 {
 	int saved = errno;
 
+	for (unsigned n = 0; n < BT_WINDOWS; n++)
+		bt_stack_free(&bt->set[n].stack);
 	for (unsigned n = 1; n < BT_WINDOWS; n++)
 		if (bt->set[n].view)
 			munmap(bt->set[n].view, ALIGN_UP(sizeof(struct bt), PAGE_SIZE));

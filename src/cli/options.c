@@ -111,13 +111,14 @@ static int set_cpu(void *opts, const char *arg, struct err *e)
 
 static int set_engine(void *opts, const char *arg, struct err *e)
 {
+	struct run_options *o = opts;
 	struct strbuf sb = STRBUF_INIT;
 
 	if (!strcmp(arg, "help")) {
 		engine_print_names(&sb);
 		return answer(&sb);
 	}
-	return engine_find(&((struct run_options *)opts)->engine, arg, e);
+	return engine_parse(&o->engine, &o->stack_window, arg, e);
 }
 
 static int set_serial(void *opts, const char *arg, struct err *e)

@@ -29,6 +29,7 @@ struct run_options {
 	uint64_t cpus;
 	const char *cpu;
 	const struct engine_ops *engine;
+	enum stack_window stack_window;
 	const char *serial[PC_SERIAL_PORTS];
 	unsigned n_serial;                /* 0: COM1 is stdio */
 	struct device_options devices;

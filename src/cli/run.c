@@ -278,6 +278,7 @@ static int start(struct run *r, struct err *e)
 	c->count_jumps = r->o.stats;
 	c->cpu = r->o.cpu;
 	c->engine = r->o.engine;
+	c->stack_window = r->o.stack_window;
 	c->lockstep = r->o.lockstep;
 	c->boot = r->o.boot;
 	c->smbios = r->o.smbios;

@@ -64,6 +64,7 @@ static int make_vcpus(struct pc *pc, struct err *e)
 	g->code_listener = pc->cfg.code_listener;
 	g->block_tracer = pc->cfg.block_tracer;
 	g->count_jumps = pc->cfg.count_jumps;
+	g->stack_window = pc->cfg.stack_window;
 	g->on_exit = on_vcpu_exit;
 	g->opaque = pc;
 	for (; g->n < pc->cfg.cpus; g->n++) {

@@ -74,6 +74,7 @@ struct pc_config {
 	unsigned cpus;                   /* 1 to PC_MAX_CPUS */
 	const char *cpu_spec;            /* as cpuid_policy_init() */
 	const struct engine_ops *engine;
+	enum stack_window stack_window;  /* as in struct vcpu_group */
 	bool lockstep;                   /* the reference runs beside the engine (cpu/lockstep.h): one CPU */
 	struct code_listener code_listener; /* made NULL: none */
 	struct block_tracer block_tracer; /* text NULL: none */

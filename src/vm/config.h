@@ -22,6 +22,7 @@ struct vm_config {
 	const char *cpu;              /* model and features, as cpuid_policy_init() */
 	const struct engine_ops *engine;
 	bool hold_at_end;             /* a guest that powers off is kept, standing still (VM_HOLD_END) */
+	enum stack_window stack_window; /* of the translator, as in struct vcpu_group */
 	bool lockstep;                /* the reference runs beside the engine; one CPU */
 	struct boot_blob firmware;    /* data NULL: none; the kernel is started directly */
 	struct boot_blob kernel;

@@ -176,7 +176,7 @@ int subject_new(struct subject **out, const char *engine, const char *cpu, struc
 	s->group.cpuid = &s->cpuid;
 	s->group.mem = space_new("memory", 52);
 	s->group.pio = space_new("ports", 16);
-	rc = engine_find(&ops, engine, e);
+	rc = engine_parse(&ops, &s->group.stack_window, engine, e);
 	if (!rc)
 		rc = ram_new(&s->group.ram, RAM_SIZE, e);
 	if (!rc)

@@ -244,7 +244,7 @@ int worker_main(const struct worker_env *env)
 	if (!w)
 		return 1;
 	w->env = env;
-	w->cmp = (struct compare){ env->catalog, env->o->strict, !strcmp(env->o->engine, "bt") };
+	w->cmp = (struct compare){ env->catalog, env->o->strict, !strncmp(env->o->engine, "bt", 2) };
 	rc = native_new(&w->native, &e);
 	if (!rc && env->o->self)
 		rc = native_new(&w->second, &e);

@@ -441,7 +441,7 @@ int main(int argc, char **argv)
 	if (!f.rng)
 		f.rng = DEFAULT_SEED;
 	log_set_level(LOG_ERROR); /* not what guests do wrong */
-	setenv("DOPPEL_ENGINE", "bt", 1);
+	setenv("DOPPEL_ENGINE", "bt,stack-window=always", 1);
 	setenv("DOPPEL_LOCKSTEP", "1", 1);
 	sh = f.sh = mmap(NULL, sizeof(*f.sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (sh == MAP_FAILED) {

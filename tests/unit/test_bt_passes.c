@@ -232,6 +232,77 @@ static void test_known_distances(void **state)
 	assert_int_equal(tr->plan.at[1].group, tr->plan.at[2].group);
 }
 
+/* -- plan.c, anchor.c: the stack window -------------------------------------------------------------------------- */
+
+#define USER_CODE(text) translate_user((const uint8_t *)(text), sizeof(text) - 1)
+
+/* For user code that relies on the stack window. */
+static struct translation *translate_user(const uint8_t *code, size_t len)
+{
+	struct bt_mode mode = passes_mode();
+	uint8_t page[PAGE_SIZE];
+
+	memset(page, 0xf4, sizeof(page));
+	memcpy(page, code, len);
+	tiny_put(t, TINY_CODE, page, sizeof(page));
+	mode.mmu = MMU_USER;
+	mode.ring0 = 0;
+	mode.stack = 1;
+	return passes_translate(bt, TINY_CODE, TINY_CODE, mode);
+}
+
+/* Before which instructions RSP is probed (p), behind which it is verified (v), and which access goes by the window (w). */
+static void check_stack(const struct translation *tr, const char *want)
+{
+	assert_int_equal(tr->n, strlen(want));
+	for (unsigned n = 0; n < tr->n; n++) {
+		const bool window = tr->plan.at[n].group == BT_STACK_GROUP;
+		const char is = tr->plan.at[n].probe ? 'p' : tr->plan.at[n].verify ? 'v' : window ? 'w' : '-';
+
+		if (is != want[n])
+			fail_msg("[%u] is %c, expected %s", n, is, want);
+	}
+}
+
+static void test_stack_window(void **state)
+{
+	/* push rbx; mov [rsp+8], rax; pop rbx; ret: no look-up at all but the return's in the jump cache */
+	struct translation *tr = USER_CODE("\x53\x48\x89\x44\x24\x08\x5b\xc3");
+
+	check_stack(tr, "wwww");
+	assert_int_equal(passes_count(tr, tr->b->body, tr->code_end, ZYDIS_MNEMONIC_PEXT), 0);
+	assert_int_equal(tr->n_stubs, 1); /* the poll's */
+	/* mov rbp, rsp; mov rax, [rbp-8]; mov rax, [rbx]: what is a constant from RSP, and what is not */
+	check_stack(USER_CODE("\x48\x89\xe5\x48\x8b\x45\xf8\x48\x8b\x03\xf4"), "-w--");
+	/* mov rax, [rsp+rcx]; mov rax, fs:[rsp] */
+	check_stack(USER_CODE("\x48\x8b\x04\x0c\x64\x48\x8b\x04\x24\xf4"), "---");
+	/* mov rax, [rsp+0x100000]: beyond reach */
+	check_stack(USER_CODE("\x48\x8b\x84\x24\0\0\x10\0\xf4"), "--");
+}
+
+static void test_anchor(void **state)
+{
+	/* sub rsp, 64; hlt: loose where the block is left */
+	check_stack(USER_CODE("\x48\x83\xec\x40\xf4"), "-p");
+	/* sub rsp, 64; mov [rsp], rax; hlt: anchored; so is it by a push */
+	check_stack(USER_CODE("\x48\x83\xec\x40\x48\x89\x04\x24\xf4"), "-w-");
+	check_stack(USER_CODE("\x48\x83\xec\x40\x50\xf4"), "-w-");
+	/* a prefetch, which touches nothing for sure: prefetcht0 [rsp] */
+	check_stack(USER_CODE("\x48\x83\xec\x40\x0f\x18\x0c\x24\xf4"), "--p");
+	/* sub rsp, 64; jz: before it, and not again behind */
+	check_stack(USER_CODE("\x48\x83\xec\x40\x74\x20\xf4"), "-p-");
+	/* add rsp, 8; ret: it reads there itself */
+	check_stack(USER_CODE("\x48\x83\xc4\x08\xc3"), "-w");
+	/* mov rsp, rbx; pop rsp; and rsp, -16; leave; sub rsp, 0x100000 */
+	check_stack(USER_CODE("\x48\x89\xdc\xf4"), "v-");
+	check_stack(USER_CODE("\x5c\xf4"), "v-");
+	check_stack(USER_CODE("\x48\x83\xe4\xf0\xf4"), "v-");
+	check_stack(USER_CODE("\xc9\xf4"), "v-");
+	check_stack(USER_CODE("\x48\x81\xec\0\0\x10\0\xf4"), "v-");
+	/* sub rsp, 64; lea rbx, [rdi+rdi]; group of [rbx], [rbx+8]: the block may be left at its check */
+	check_stack(USER_CODE("\x48\x83\xec\x40\x48\x8d\x1c\x3f\x48\x8b\x03\x48\x8b\x4b\x08\xf4"), "--p--");
+}
+
 /* A store behind a branch must not be checked before it: the page would become dirty. */
 static void test_write_behind_branch(void **state)
 {
@@ -389,6 +460,8 @@ int main(void)
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_no_group),
 		cmocka_unit_test(test_known_distances),
+		cmocka_unit_test(test_stack_window),
+		cmocka_unit_test(test_anchor),
 		cmocka_unit_test(test_write_behind_branch),
 		cmocka_unit_test(test_addend),
 		cmocka_unit_test(test_check_keeps_flags),

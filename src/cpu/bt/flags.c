@@ -85,6 +85,12 @@ bool bt_has_access(const struct bt_insn *in)
 	       in->cls == BT_CALL_IND || in->cls == BT_RET || (in->cls == BT_JMP_IND && in->mem);
 }
 
+/* What needs no check in the stack window. */
+static bool is_stack_only(const struct bt_insn *in)
+{
+	return !in->mem && bt_has_access(in) && in->cls != BT_LEAVE;
+}
+
 static bool has_check(const struct translation *t, unsigned n)
 {
 	const struct bt_insn *in = &t->insn[n];
@@ -92,7 +98,7 @@ static bool has_check(const struct translation *t, unsigned n)
 	for (unsigned k = 0; k < t->plan.n_groups; k++)
 		if (t->plan.group[k].check == n && bt_group_used(&t->plan.group[k]))
 			return true;
-	if (t->plan.at[n].group >= 0)
+	if (t->plan.at[n].group >= 0 || (t->mode.stack && is_stack_only(in)))
 		return false;
 	return bt_has_access(in);
 }

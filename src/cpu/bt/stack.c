@@ -25,7 +25,6 @@
 #define MAX_REFUSED 64  /* faults for nothing, 2 us each, */
 #define AFTER_THOSE 250 /* and how many interrupts it is left alone for then */
 #define MAY_WRITE   1u
-#define USER_END    (1ull << 47)
 
 /* -- Mapping -------------------------------------------------------------------------------------------- */
 
@@ -65,8 +64,7 @@ void bt_stack_close(struct bt *bt, struct bt_stack *s)
 	if (!s->open)
 		return;
 	s->open = s->stale = false;
-	s->ticks = s->refused = 0;
-	s->patience = PATIENCE;
+	s->ticks = s->refused = s->patience = 0;
 	for (unsigned n = 0; n < ARRAY_SIZE(s->mapped); n++)
 		s->mapped[n] = 0;
 	bt->v->stats.bt_stack_closed++;
@@ -102,7 +100,7 @@ static void open_window(struct bt *bt, struct bt_stack *s)
 	uint64_t rsp = bt->v->s.gpr[R_SP];
 
 	bt_stack_close(bt, s);
-	if (s->patience == UINT16_MAX || rsp < BT_STACK_SIZE || rsp > USER_END - BT_STACK_SIZE || !reserve(s))
+	if (s->patience == UINT16_MAX || !reserve(s))
 		return;
 	s->la = (rsp & PAGE_MASK) - BT_STACK_SIZE / 4 * 3;
 	s->open = true;
@@ -152,13 +150,18 @@ void bt_stack_drop_writes(struct bt *bt)
 
 /* -- Use ------------------------------------------------------------------------------------------------------- */
 
+static bool is_inside(const struct bt *bt, const struct bt_stack *s)
+{
+	return s->open && bt->v->s.gpr[R_SP] - s->la < BT_STACK_SIZE;
+}
+
 bool bt_stack_usable(struct bt *bt)
 {
 	struct bt_stack *s = &bt->current->stack;
 
-	if (bt->v->group->stack_window == STACK_WINDOW_ALWAYS && !s->open && s->patience <= PATIENCE)
+	if (bt->v->group->stack_window == STACK_WINDOW_ALWAYS && !is_inside(bt, s))
 		open_window(bt, s);
-	if (!s->open || bt->v->s.gpr[R_SP] - s->la >= BT_STACK_SIZE)
+	if (!is_inside(bt, s))
 		return false;
 	if (s->stale && !still_stands(bt, s)) {
 		bt_stack_close(bt, s);

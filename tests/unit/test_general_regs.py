@@ -13,6 +13,7 @@ import sys
 # Outside functions -> why the guest's vector state is safe, or not there yet.
 MAY_CALL = {
     "interp_step": "the state is parked before",
+    "debug_stops_here": "the state is parked before",
     "bt_translate": "the state is parked before",
     "bt_clone": "the state is parked before",
     "bt_trace": "the state is parked before",

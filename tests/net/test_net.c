@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Networks by name: links between two of them, the switch's sockets, libslirp's answers, and what is refused. */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -362,6 +364,75 @@ static void test_publish(void **state)
 	nic_close(&a);
 }
 
+/* An IPv4 packet of the guest's from a port of its own to port `to` of the host: a datagram, or the first packet of a connection. */
+static void send_from_port(struct nic *c, bool udp, uint16_t from, uint16_t to)
+{
+	uint8_t f[60] = "\x52\x55\x0a\x00\x02\x02" GUEST_MAC "\x08\x00\x45\x00\x00\x00\x00\x01\x40\x00\x40\x00\x00\x00"
+			"\x0a\x00\x02\x0f\x0a\x00\x02\x02";
+	struct net_offload off = { .needs_csum = true, .csum_start = 34, .csum_offset = udp ? 6 : 16 };
+	uint32_t sum = 0x0a00 + 0x020f + 0x0a00 + 0x0202 + (udp ? 17 + 9 : 6 + 20), head = 0;
+	struct iovec iov = { f, sizeof(f) };
+
+	f[17] = (uint8_t)(20 + (udp ? 9 : 20));
+	f[23] = udp ? 17 : 6;
+	for (unsigned i = 14; i < 34; i += 2)
+		head += (uint32_t)(f[i] << 8 | f[i + 1]);
+	head = ~((head & 0xffff) + (head >> 16));
+	f[24] = (uint8_t)(head >> 8);
+	f[25] = (uint8_t)head;
+	f[34] = (uint8_t)(from >> 8);
+	f[35] = (uint8_t)from;
+	f[36] = (uint8_t)(to >> 8);
+	f[37] = (uint8_t)to;
+	sum = (sum & 0xffff) + (sum >> 16);
+	f[34 + off.csum_offset] = (uint8_t)(sum >> 8);
+	f[35 + off.csum_offset] = (uint8_t)sum;
+	f[udp ? 39 : 46] = udp ? 9 : 0x50;
+	f[47] = udp ? 0 : 2;
+	iov.iov_len = 34 + (udp ? 9u : 20u);
+	while (!net_send(c->net, &iov, 1, &off))
+		sleep_ms(1);
+}
+
+static unsigned open_files(DIR *d)
+{
+	unsigned n = 0;
+
+	rewinddir(d);
+	while (readdir(d))
+		n++;
+	return n;
+}
+
+/* A guest that opens connections without end leaves the process descriptors for everything else, and still has a network. */
+static void test_many_connections(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+	DIR *d = opendir("/proc/self/fd");
+	struct rlimit lim, old;
+	unsigned n;
+
+	assert_int_equal(bind(s, (struct sockaddr *)&at, len) || listen(s, 4096) || getsockname(s, (struct sockaddr *)&at, &len), 0);
+	getrlimit(RLIMIT_NOFILE, &old);
+	lim = (struct rlimit){ 400, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	nic_open(&a, "user");
+	for (unsigned i = 0; i < 2000; i++)
+		send_from_port(&a, i & 1, (uint16_t)(10000 + i), ntohs(at.sin_port));
+	n = frames_of(&a);
+	say_who_we_are(&a);
+	wait_frames(&a, n + 1);
+	n = open_files(d);
+	closedir(d);
+	print_message("%u open files\n", n);
+	assert_in_range(n, 100, 220);
+	nic_close(&a);
+	setrlimit(RLIMIT_NOFILE, &old);
+	close(s);
+}
+
 /* -- Refused --------------------------------------------------------------------------------------------------------- */
 
 static void test_refused(void **state)
@@ -415,6 +486,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unix_link), cmocka_unit_test(test_udp_link), cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_switch),    cmocka_unit_test(test_user),     cmocka_unit_test(test_publish),
+		cmocka_unit_test(test_many_connections),
 		cmocka_unit_test(test_refused),   cmocka_unit_test(test_odd_frames),
 	};
 

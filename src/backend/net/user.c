@@ -11,6 +11,8 @@
 #include <slirp/libslirp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include "backend/net/frame.h"
 #include "backend/net/impl.h"
@@ -19,6 +21,7 @@
 #include "base/log.h"
 
 #define MAX_PUBLISH   64
+#define MAX_SOCKETS   900         /* that a guest may have open: net.c waits for 1024; half of the process' limit, if that is less */
 #define NAME_SIZE     64
 #define NET_DEFAULT   0x0a000200u /* 10.0.2.0, with the hosts that QEMU's users know: */
 #define MASK_DEFAULT  24
@@ -56,6 +59,9 @@ struct user {
 	struct net n;
 	struct config cfg;
 	Slirp *slirp;
+	unsigned max_sockets, n_sockets; /* that the guest may have; that there were when they were counted */
+	unsigned n_maybe;                /* frames since then that may have opened one */
+	bool recount;                    /* one that waits for the next count */
 	struct list timers;
 	/* While libslirp fills in what to wait for, and hears what came of it. */
 	struct pollfd *fds;
@@ -257,15 +263,89 @@ static const SlirpCb callbacks = {
 	.notify = on_notify,
 };
 
+/* -- How many sockets a guest may have -------------------------------------------------------------------------- */
+
+enum { ETH_TYPE = 12, IP4_PROTO = 23, IP6_PROTO = 20, IP4_HEADER = 14, IP4_MIN = 20, IP6_HEADER = 54, TCP_FLAGS = 13, UDP_DEST = 2 };
+enum { PROTO_TCP = 6, PROTO_UDP = 17, TCP_SYN = 0x02, TCP_ACK = 0x10, DHCP_SERVER = 67 };
+
+/* The only way to count libslirp's sockets is to see which ones it wants to be waited for. */
+static void count_sockets(struct user *u, int *timeout_ms)
+{
+	u->n_sockets = u->n_fds;
+	u->n_maybe = 0;
+	if (u->recount)
+		*timeout_ms = 0;
+	u->recount = false;
+}
+
+/* Connections get three quarters, so that a guest that has too many of them can still ask for names. */
+static unsigned limit_of(const struct user *u, unsigned proto)
+{
+	return proto == PROTO_TCP ? u->max_sockets / 4 * 3 : u->max_sockets;
+}
+
+/* The protocol for which libslirp may open a socket when it gets this frame; 0: it opens none. */
+static unsigned may_open(const uint8_t *f, size_t len)
+{
+	unsigned type = f[ETH_TYPE] << 8 | f[ETH_TYPE + 1], proto;
+	size_t at;
+
+	if (len < IP4_HEADER + IP4_MIN || (type != 0x0800 && type != 0x86dd) || (type == 0x86dd && len < IP6_HEADER))
+		return 0;
+	at = type == 0x0800 ? IP4_HEADER + (f[IP4_HEADER] & 0xfu) * 4 : IP6_HEADER;
+	proto = type == 0x0800 ? f[IP4_PROTO] : f[IP6_PROTO];
+	if (proto == PROTO_TCP && at + TCP_FLAGS < len && (f[at + TCP_FLAGS] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return 0;
+	if (proto == PROTO_UDP && at + UDP_DEST + 1 < len && (f[at + UDP_DEST] << 8 | f[at + UDP_DEST + 1]) == DHCP_SERVER)
+		return 0;
+	return proto;
+}
+
+enum verdict { PASS, WAIT, DROP };
+
+/* Whether there may be one socket more. When it is not clear they are counted again first. */
+static enum verdict admit(struct user *u, const struct net_frame *f)
+{
+	unsigned proto = may_open(f->data, f->len);
+
+	if (!proto)
+		return PASS;
+	if (u->n_sockets + u->n_maybe < limit_of(u, proto)) {
+		u->n_maybe++;
+		return PASS;
+	}
+	u->recount = u->n_maybe;
+	if (u->recount)
+		return WAIT;
+	guest_log("user-mode network: the guest has %u connections; no more until some have ended", u->n_sockets);
+	lock_take(&u->n.lock);
+	u->n.sent.dropped++;
+	lock_drop(&u->n.lock);
+	return DROP;
+}
+
+static void set_limit(struct user *u)
+{
+	struct rlimit lim = { MAX_SOCKETS, 0 };
+
+	getrlimit(RLIMIT_NOFILE, &lim);
+	u->max_sockets = (unsigned)MIN(lim.rlim_cur / 2, (rlim_t)MAX_SOCKETS);
+}
+
 /* -- On the thread ----------------------------------------------------------------------------------------------- */
 
 static int add_poll(int fd, int events, void *opaque)
 {
 	struct user *u = opaque;
+	int listening = 0;
+	socklen_t size = sizeof(listening);
 	short want = 0;
 
 	if (u->n_fds == u->max_fds)
 		return -1; /* looked at again once others have closed */
+	/* Nor are clients of published ports let in. */
+	if (unlikely(u->n_sockets >= limit_of(u, PROTO_TCP)) && !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) && listening)
+		return -1;
 	want |= events & SLIRP_POLL_IN ? POLLIN : 0;
 	want |= events & SLIRP_POLL_OUT ? POLLOUT : 0;
 	want |= events & SLIRP_POLL_PRI ? POLLPRI : 0;
@@ -310,6 +390,7 @@ static unsigned user_prepare(struct net *n, struct pollfd *fds, unsigned max, in
 		if (t->due_ms >= 0)
 			wait = (uint32_t)MIN(wait, (uint64_t)MAX(t->due_ms - now, 0));
 	*timeout_ms = wait == UINT32_MAX ? -1 : (int)MIN(wait, (uint32_t)POLL_MAX_MS);
+	count_sockets(u, timeout_ms);
 	return u->n_fds;
 }
 
@@ -342,6 +423,10 @@ static bool user_output(struct net *n, const struct net_frame *f)
 	struct user *u = CONTAINER_OF(n, struct user, n);
 	uint8_t copy[NET_MAX_FRAME];
 
+	enum verdict v = admit(u, f);
+
+	if (v != PASS)
+		return v == DROP;
 	if (!f->off.needs_csum) {
 		slirp_input(u->slirp, f->data, (int)f->len);
 		return true;
@@ -421,6 +506,7 @@ static int user_open(struct net **out, const char *arg, struct err *e)
 	if (!u)
 		return err_set(e, ENOMEM, "network 'user': out of memory");
 	list_init(&u->timers);
+	set_limit(u);
 	rc = net_init(&u->n, &user_ops, e);
 	u->n.can_send = NET_CAN_CSUM | NET_CAN_TSO4 | NET_CAN_TSO6;
 	if (!rc)

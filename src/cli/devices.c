@@ -96,7 +96,10 @@ static const struct {
 /* Whether a property belongs to the card; the others are the network's. */
 static bool of_card(const char *name)
 {
-	static const char *const names[] = { "mac", "addr", "model", "queues", "mtu" };
+	static const char *const names[] = {
+		"mac", "addr", "model", "queues", "mtu", "id", "offloads", "mrg_rxbuf", "packed", "event_idx", "indirect_desc", "queue-size",
+		"vectors", "bootindex",
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(names[i], name))
@@ -199,7 +202,7 @@ static int sort_props(const struct device_option *o, struct blk_options *b, stru
 			continue;
 		if (!d || (o->kind->net && (!of_card(p->name) || !strcmp(p->name, "model"))))
 			continue;
-		if (!o->kind->driver && !strcmp(p->name, "id"))
+		if (!strcmp(p->name, "id"))
 			d->id = p->value;
 		else if (!o->kind->driver && (!strcmp(p->name, "chardev") || !strcmp(p->name, "netdev") || !strcmp(p->name, "drive")))
 			continue;

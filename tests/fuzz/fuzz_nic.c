@@ -132,6 +132,8 @@ static void e1000_bring_up(struct fuzz *f)
 {
 	uint64_t r = rnd(f);
 
+	e1000_write(f, E1000_RDBAH, 0);
+	e1000_write(f, E1000_TDBAH, 0);
 	e1000_write(f, E1000_RDBAL, ALIGN_DOWN(r % RINGS, 16));
 	e1000_write(f, E1000_RDLEN, 128 << (r >> 16 & 3));
 	e1000_write(f, E1000_RDH, 0);
@@ -474,6 +476,7 @@ static int run(struct fuzz *f, const char *dir, double seconds, uint64_t iterati
 
 			close(f->peer[n]);
 			f->peer[n] = dial(dir, n);
+			net_plug(f->net[n], true);
 		}
 		if (i % 64)
 			continue;

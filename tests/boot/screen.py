@@ -93,13 +93,13 @@ def glyphs():
 
 
 class Machine:
-    """A machine with firmware that runs, and its control socket."""
+    """A machine with a screen that runs, and its control socket."""
 
-    def __init__(self, doppel, directory, *args, display="unix"):
+    def __init__(self, doppel, directory, *args, display="unix", serial="null"):
         self.doppel, self.control, self.vnc = doppel, str(directory / "control"), str(directory / "vnc")
         self.log = open(directory / "log", "w+", encoding="utf-8")
         view = ("--display", f"vnc=unix:{self.vnc}") if display == "unix" else ("--display", display)
-        self.p = doppel.start("run", *args, "--control", self.control, "--serial", "null", *view, stdout=self.log, stderr=self.log)
+        self.p = doppel.start("run", *args, "--control", self.control, "--serial", serial, *view, stdout=self.log, stderr=self.log)
         self.wait(lambda: os.path.exists(self.control), "its control socket")
 
     def messages(self):

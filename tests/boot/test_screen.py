@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import GUEST_LIMIT, ROOT, long_only
+from debian_kernel import Kernel
 from screen import KEYS, Chromium, Machine, Vnc
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -206,6 +207,40 @@ def test_memtest(machine, menu_disk):
     vnc.type("\n")
     text = m.expect("Memtest86+", "Pass", "Test #")
     assert "CLK/Temp" in text
+    vnc.close()
+
+
+DRIVERS = """
+until busybox grep 'Mouse"' /proc/bus/input/devices; do busybox sleep 1; done
+echo 'linear and as planned' >/dev/tty1 # letters that its font has as the BIOS' has them
+echo @ready
+busybox head -c 3 /dev/input/mice | busybox hexdump -e '3/1 "@%02x " "\\n"'
+IFS= read -r line </dev/tty1
+echo "@typed $line"
+busybox sleep 1000
+"""
+
+
+@long_only
+def test_linux_drivers(doppel, machine, tmp_path):
+    """Without firmware: Linux' drivers of the card, the keyboard and the mouse."""
+    kernel = Kernel()
+    initrd = kernel.initrd(doppel.path, tmp_path / "initrd", DRIVERS, ["psmouse", "bochs"])
+    out = tmp_path / "serial"
+    m = machine("--kernel", kernel.vmlinuz, "--initrd", initrd, "--memory", "256M", "--append",
+                "console=ttyS0 rdinit=/test-init quiet loglevel=3", serial=f"file:{out}")
+
+    def said(words):
+        m.wait(lambda: words in out.read_text(errors="replace"), words)
+
+    said("@ready")
+    p = m.picture()
+    assert (p.width, p.height) == (1024, 768) and "linear and as planned" in p.text(8), p.text(8)
+    vnc = Vnc(m.vnc).login()
+    vnc.pointer(10, 20)
+    said("@28 @0a @ec") # right by 10, down by 20
+    vnc.type("By keys!\n")
+    said("@typed By keys!")
     vnc.close()
 
 

@@ -9,7 +9,8 @@
 #include "base/err.h"
 #include "base/lock.h"
 
-#define SINKS 8
+#define SINKS      8
+#define MAX_SCREEN 0x10000u /* pixels; none is larger */
 
 struct input {
 	struct lock lock; /* RANK_INPUT: all but leds */
@@ -143,6 +144,8 @@ void input_move_to(struct input *in, unsigned x, unsigned y, unsigned width, uns
 
 	if (!width || !height)
 		return;
+	width = MIN(width, MAX_SCREEN);
+	height = MIN(height, MAX_SCREEN);
 	x = MIN(x, width - 1);
 	y = MIN(y, height - 1);
 	p.x = scaled(x, width);

@@ -384,14 +384,21 @@ void gen_case_of_form(const struct generator *g, uint64_t index, uint32_t form, 
 static void make_block(const struct generator *g, struct rng *r, struct diff_case *c)
 {
 	static const uint8_t bases[] = { R_BX, R_BP, R_10, R_SP };
+	bool low;
 
 	c->form = NO_FORM;
-	c->mode = MODE_64;
+	c->mode = (uint8_t)pick_share(r, mode_share, CASE_MODES);
+	if (c->mode == MODE_16 && !g->ldt)
+		c->mode = MODE_32;
+	low = c->mode != MODE_64;
 	block_make(r, c);
 	random_world(g, r, c, NULL);
 	c->rflags &= ~(FL_TF | FL_AC);
-	for (unsigned i = 0; i < ARRAY_SIZE(bases); i++)
-		c->gpr[bases[i]] = value_address(r, 8, false);
+	for (unsigned i = 0; i < ARRAY_SIZE(bases); i++) {
+		c->gpr[bases[i]] = value_address(r, 8, low);
+		if (low)
+			c->gpr[bases[i]] = (uint32_t)(c->gpr[bases[i]] - world_seg_base(c->sel[i & 1 ? SEG_SS : SEG_DS]));
+	}
 }
 
 void gen_case(const struct generator *g, uint64_t index, struct diff_case *c)

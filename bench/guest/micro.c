@@ -2,6 +2,7 @@
 /* micro NAME: one kind of system call, fault or switch, many times, as one span. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -100,6 +101,40 @@ static void mprotect_run(unsigned n)
 	sum += (uint64_t)(unsigned char)p[PAGE];
 }
 
+/* The same while another thread, on another CPU, has the page in its TLB: it has to be interrupted each time. */
+static volatile char *shared;
+static volatile int watching, stop;
+
+static void *watch(void *arg)
+{
+	while (!stop)
+		watching |= shared[PAGE] | 1;
+	return arg;
+}
+
+static pthread_t watcher;
+
+static void shootdown_setup(void)
+{
+	shared = map(4 * PAGE);
+	if (pthread_create(&watcher, NULL, watch, NULL))
+		fail("pthread_create");
+	while (!watching)
+		sched_yield();
+}
+
+static void shootdown_run(unsigned n)
+{
+	while (n--) {
+		shared[PAGE]++;
+		if (mprotect((void *)(shared + PAGE), PAGE, PROT_READ) || mprotect((void *)(shared + PAGE), PAGE, PROT_READ | PROT_WRITE))
+			fail("mprotect");
+	}
+	stop = 1;
+	pthread_join(watcher, NULL);
+	sum += (uint64_t)(unsigned char)shared[PAGE];
+}
+
 /* -- Processes ------------------------------------------------------------------------------------------------------- */
 
 static void reap(pid_t pid)
@@ -183,6 +218,7 @@ static const struct micro {
 	{ "exec", 300, NULL, exec_run },
 	{ "ping-pong", 20000, ping_setup, ping_run },
 	{ "mprotect", 60000, NULL, mprotect_run },
+	{ "shootdown", 10000, shootdown_setup, shootdown_run },
 };
 
 int main(int argc, char **argv)

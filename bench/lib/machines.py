@@ -184,11 +184,11 @@ def qemu_command(guest, initrd, memory, words=KERNEL_WORDS, more=()):
             "-append", f"{guest.cmdline} {words}", *more]
 
 
-def machines(doppel, guest, initrd, memory, bench, root=None):
+def machines(doppel, guest, initrd, memory, bench, root=None, cpus=1):
     """All there are; QEMU is left out, with a word, where it is not installed."""
-    out = [Native(bench, root), Machine("doppel", doppel_command(doppel, guest, initrd, memory))]
+    out = [Native(bench, root), Machine("doppel", doppel_command(doppel, guest, initrd, memory, more=["--cpus", str(cpus)]))]
     if QEMU:
-        out.append(Machine("qemu", qemu_command(guest, initrd, memory)))
+        out.append(Machine("qemu", qemu_command(guest, initrd, memory, more=["-smp", str(cpus)])))
     else:
         note("qemu-system-x86_64 is not installed (package qemu-system-x86): its column is left out")
     return out

@@ -21,6 +21,7 @@ BUSYBOX_PROGRAMS = {
 }
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox") # as doppel looks for it
 MICRO = ["getppid", "read-zero", "signal", "page-fault", "fork", "exec", "ping-pong", "mprotect"]
+SMP_MICRO = ["shootdown"] # with two CPUs
 
 LOOP_SH = """i=0; s=0; t=abc
 while [ $i -lt 60000 ]; do
@@ -64,7 +65,7 @@ def prepare(bench, guest):
 def command_of(name):
     if name in BUSYBOX_PROGRAMS:
         return ["/bench/wrap", "0", "/bench/busybox", *BUSYBOX_PROGRAMS[name]]
-    return ["/bench/micro" if name in MICRO else "/bench/programs", name]
+    return ["/bench/micro" if name in (*MICRO, *SMP_MICRO) else "/bench/programs", name]
 
 
 def measure(hosts, argv, repeat=None):
@@ -126,3 +127,11 @@ def bench_micro(report, env, names):
     rows = run_group(report, env.machines(), "micro", [n for n in MICRO if n in names], "us", command_of)
     if rows:
         report.mean("kernel", rows, "(goal: >= 3)")
+
+
+def bench_smp(report, env, names):
+    hosts = env.machines_of(2)
+    report.table("two CPUs", "us")
+    run_group(report, hosts, "smp", [n for n in SMP_MICRO if n in names], "us", command_of)
+    for m in hosts:
+        m.close()

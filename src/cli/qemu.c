@@ -134,6 +134,8 @@ static int configure(struct qemu *q, struct err *e)
 	for (enum qemu_phase p = PHASE_OBJECT; p <= PHASE_PORT && !rc; p++)
 		rc = carry_out(q, p, e);
 	if (!rc)
+		rc = qemu_plug_flash(q, e);
+	if (!rc)
 		rc = qemu_default_display(q, e);
 	if (!rc)
 		rc = qemu_default_ports(q, e);

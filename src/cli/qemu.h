@@ -24,6 +24,7 @@
 #define QEMU_MAX_BACKENDS 64 /* of each kind */
 #define QEMU_MAX_MONITORS 8
 #define QEMU_MAX_DIRS     8
+#define QEMU_FLASHES      2
 #define QEMU_ANSWERED     1  /* an option was a question and has been answered: the program ends with success */
 #define QEMU_VERSION      "7.2.0" /* whose command line and machine protocol this is */
 
@@ -147,6 +148,7 @@ struct qemu {
 	struct qemu_drive drive[QEMU_MAX_BACKENDS];
 	struct qemu_object object[QEMU_MAX_BACKENDS];
 	struct keyval global[QEMU_MAX_BACKENDS];
+	struct qemu_drive *flash[QEMU_FLASHES]; /* firmware in flash memory and its variables; NULL: none */
 	unsigned n_chrs, n_netdevs, n_drives, n_objects, n_globals;
 	struct list devices;    /* struct qemu_device */
 	unsigned ide_taken, floppy_taken; /* a bit for each place that a drive has */
@@ -203,6 +205,7 @@ QEMU_SETTER(qemu_add_cdrom);
 QEMU_SETTER(qemu_add_floppy); /* -fda, -fdb */
 QEMU_SETTER(qemu_add_pflash);
 QEMU_SETTER(qemu_set_snapshot);
+int qemu_plug_flash(struct qemu *q, struct err *e);
 struct qemu_drive *qemu_drive_find(struct qemu *q, const char *id);
 int qemu_drive_open(struct qemu *q, struct qemu_drive *d, struct err *e);
 

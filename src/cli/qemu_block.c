@@ -266,9 +266,42 @@ static int finish_drive(struct qemu *q, struct qemu_drive *d, const char *iface,
 	return rc;
 }
 
+/* unit= or index=: 0 is the firmware, 1 its variables. They are plugged in in that order, when all are known. */
 static int add_pflash(struct qemu *q, struct qemu_drive *d, struct err *e)
 {
-	return err_set(e, ENOTSUP, "%s: if=pflash is not built", d->k.what);
+	uint64_t unit = q->flash[0] ? 1 : 0;
+	int rc = keyval_take_uint(&d->k, "unit", QEMU_FLASHES - 1, &unit, e);
+
+	if (!rc)
+		rc = keyval_take_uint(&d->k, "index", QEMU_FLASHES - 1, &unit, e);
+	if (!rc)
+		rc = keyval_done(&d->k, e);
+	if (!rc && (!d->o.file || q->flash[unit]))
+		rc = err_set(e, EINVAL, "%s %s: give each of the %d places one file", d->k.what, d->k.text, QEMU_FLASHES);
+	if (!rc)
+		rc = qemu_drive_open(q, d, e);
+	q->flash[unit] = d;
+	return rc;
+}
+
+int qemu_plug_flash(struct qemu *q, struct err *e)
+{
+	int rc = 0;
+
+	if (!q->flash[0] && q->flash[1])
+		return err_set(e, EINVAL, "-drive if=pflash,unit=1: there is no unit=0 with the firmware");
+	for (unsigned i = 0; i < QEMU_FLASHES && q->flash[i] && !rc; i++) {
+		struct qemu_drive *d = q->flash[i];
+		char text[80];
+
+		if (!d->id) {
+			snprintf(d->own_id, sizeof(d->own_id), "pflash%u", i);
+			d->id = d->own_id;
+		}
+		snprintf(text, sizeof(text), "cfi.pflash01,drive=%.48s", d->id);
+		rc = qemu_plug(q, d->k.what, text, e);
+	}
+	return rc;
 }
 
 static int add_drive(struct qemu *q, const char *what, const char *text, struct err *e)

@@ -112,11 +112,25 @@ static int map_initrds(struct qemu *q, struct err *e)
 	return rc;
 }
 
+/* Firmware in flash memory takes the ROM's place. */
+static bool has_flash(const struct qemu *q)
+{
+	for (unsigned i = 0; i < q->n_given; i++)
+		if (!strcmp(q->given[i].o->name, "pflash") || (!strcmp(q->given[i].o->name, "drive") && strstr(q->given[i].arg, "if=pflash")))
+			return true;
+	return false;
+}
+
 int qemu_boot_files(struct qemu *q, struct err *e)
 {
 	int rc;
 
+	if (has_flash(q) && (q->kernel || q->bios))
+		return err_set(e, EINVAL, "if=pflash: firmware starts from it; leave out -kernel and -bios");
+
 	q->cfg.append = q->append;
+	if (has_flash(q))
+		return 0;
 	if (!q->kernel) {
 		rc = map_rom(q, e);
 		q->cfg.firmware = file_blob(&q->rom);

@@ -19,7 +19,7 @@ const struct qemu_option qemu_option_table[] = {
 	WORKS("h", NULL, PROCESS, qemu_say_help, "print this help"),
 	WORKS("help", NULL, PROCESS, qemu_say_help, "print this help"),
 	WORKS("version", NULL, PROCESS, qemu_say_version, "print the version"),
-	ASKED("machine", "NAME,...", PROCESS, qemu_set_machine, qemu_answer_machine, "board [pc]; 'help' lists; accel=, hpet=, vmport=off follow"),
+	ASKED("machine", "NAME,...", PROCESS, qemu_set_machine, qemu_answer_machine, "board [pc]; 'help' lists; accel=, graphics= ... follow"),
 	ASKED("M", "NAME,...", PROCESS, qemu_set_machine, qemu_answer_machine, "the same as -machine"),
 	ASKED("cpu", "MODEL,...", PROCESS, qemu_set_cpu, qemu_answer_cpu, "model, +feature, -feature, feature=on; 'help' lists"),
 	ASKED("accel", "NAME,...", PROCESS, qemu_set_accel, qemu_answer_accel, "tcg: the translator [default]; interp: the reference"),
@@ -41,7 +41,6 @@ const struct qemu_option qemu_option_table[] = {
 	WORKS("append", "TEXT", PROCESS, qemu_set_append, "kernel command line"),
 	WORKS("bios", "FILE", PROCESS, qemu_set_bios, "ROM to start [SeaBIOS]"),
 	WORKS("L", "DIR", PROCESS, qemu_set_dir, "where ROMs are looked for first"),
-	WORKS("no-hpet", NULL, PROCESS, qemu_set_flag, "no HPET: the same as -machine hpet=off"),
 	WORKS("boot", "order=...", PROCESS, qemu_set_boot, "order=, once=, menu=, splash-time=, reboot-timeout=, strict="),
 	WORKS("pflash", "FILE", DRIVE, qemu_add_pflash, "the same as -drive if=pflash,format=raw,file=FILE"),
 
@@ -73,7 +72,7 @@ const struct qemu_option qemu_option_table[] = {
 	WORKS("mon", "chardev=ID,...", PORT, qemu_add_mon, "a monitor on a -chardev; mode=readline|control, pretty="),
 
 	/* the screen */
-	ASKED("display", "TYPE,...", PROCESS, qemu_set_display, qemu_answer_display, "none or vnc=HOST:N"),
+	ASKED("display", "TYPE,...", PROCESS, qemu_set_display, qemu_answer_display, "none, vnc=HOST:N or web=PORT"),
 	WORKS("vnc", "HOST:N,...", PROCESS, qemu_set_vnc, "the screen through VNC; none: nowhere"),
 	ASKED("vga", "TYPE", PROCESS, qemu_set_vga, qemu_answer_vga, "std or none"),
 	WORKS("nographic", NULL, PROCESS, qemu_set_nographic, "no screen; serial port and monitor on the terminal"),
@@ -100,6 +99,7 @@ const struct qemu_option qemu_option_table[] = {
 	NO_OP("only-migratable", NULL, "there is no migration that a device could prevent"),
 	NO_OP("compat", "...", "there is no deprecated interface"),
 	NO_OP("no-fd-bootchk", NULL, "SeaBIOS of Debian boots floppies without the check"),
+	NO_OP("no-hpet", NULL, "the board has no HPET"),
 	NO_OP("k", "LANG", "keys come as positions or symbols of a US keyboard"),
 
 	/* what is not built */

@@ -110,7 +110,7 @@ GOES = {
     "rtc": ["base=utc", "base=localtime,clock=host", "base=2020-02-02T12:00:00,driftfix=slew", "clock=vm"],
     "smbios": ["type=1,manufacturer=me,product=it,uuid=550e8400-e29b-41d4-a716-446655440000", "type=0,vendor=me", "type=3,serial=1"],
     "fw_cfg": ["name=opt/a,string=text", "opt/b,string=x"],
-    "no-hpet": [None], "snapshot": [None], "nodefaults": [None], "no-reboot": [None], "no-shutdown": [None],
+    "snapshot": [None], "nodefaults": [None], "no-reboot": [None], "no-shutdown": [None],
     "action": ["reboot=shutdown,shutdown=poweroff,panic=exit-failure", "panic=none", "reboot=reset"],
     "netdev": ["user,id=n,hostname=vm,dns=10.0.2.9,restrict=on", "user,id=n,ipv6=off,net=10.9.0.0/24"],
     "chardev": ["null,id=c", "vc,id=c", "pty,id=c"],
@@ -366,7 +366,6 @@ def drivers(qemu):
     (["-cdrom", "DISK"], "ide-cd"), (["-drive", "file=DISK,media=cdrom,if=ide"], "ide-cd"),
     (["-fda", "FLOPPY"], "floppy"), (["-fdb", "FLOPPY"], "floppy"), (["-drive", "file=FLOPPY,if=floppy,format=raw"], "floppy"),
     (["-vga", "std"], "VGA"), (["-device", "VGA"], "VGA"), (["-parallel", "file:OUT"], "isa-parallel"),
-    (["-pflash", "FLASH"], "cfi.pflash01"), (["-drive", "file=FLASH,if=pflash,format=raw,readonly=on"], "cfi.pflash01"),
     (["-device", "pc-testdev"], "pc-testdev"), (["-device", "pci-testdev"], "pci-testdev"),
 ], ids=str)
 def test_drives_and_cards_of_the_board(qemu, guest, tmp_path, args, driver):
@@ -377,6 +376,20 @@ def test_drives_and_cards_of_the_board(qemu, guest, tmp_path, args, driver):
         boot(qemu, guest, *words)
     else:
         refused(qemu(*BARE, "-kernel", guest(HELLO), *words), "not built")
+
+
+def test_firmware_in_flash(qemu, doppel, guest, tmp_path):
+    """SeaBIOS from flash memory finds nothing to boot, and the monitor is there to end it; units are plugged in by their order."""
+    (tmp_path / "rom").write_bytes(open("/usr/share/seabios/bios-256k.bin", "rb").read())
+    (tmp_path / "vars").write_bytes(bytes(1 << 16))
+    flash = ["-drive", f"if=pflash,unit=1,format=raw,file={tmp_path}/vars", "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={tmp_path}/rom"]
+    refused(qemu(*BARE, *flash, "-kernel", guest(HELLO)), "pflash")
+    refused(qemu(*BARE, *flash[:2]), "unit=0")
+    for args in (flash, ["-pflash", tmp_path / "rom"]):
+        if "cfi.pflash01" in drivers(qemu):
+            assert qemu(*BARE, *args, "-S", "-monitor", "stdio", stdin=b"quit\n").status == 0
+        else:
+            refused(qemu(*BARE, *args), "cfi.pflash01", "not built")
 
 
 def test_one_disk_has_one_device(qemu, tmp_path):

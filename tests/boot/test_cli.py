@@ -291,7 +291,7 @@ def test_stats(doppel, guest):
     assert r.status == 43 and r.out == "hello from the guest\n"
     for cpu in (0, 1):
         assert re.search(rf"^cpu{cpu}\.instructions +\d+  \S", r.err, re.M), r
-    assert int(re.search(r"^cpu0\.instructions +(\d+)", r.err, re.M)[1]) > 20 # on the translator: the port's, at least
+    assert int(re.search(r"^cpu0\.instructions +(\d+)", r.err, re.M)[1]) > 0 # on the translator: what is left to the reference
 
 
 # One store before flags are set, one between them and who reads them.

@@ -3,7 +3,7 @@
  * Intel 82540EM: registers, EEPROM, PHY, interrupts. Descriptor rings are in e1000_ring.c.
  *
  * Specification: Intel PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (317453-005).
- * Missing: wake-up, flow control, ASF, VLAN filter and tag insertion, header split, receive checksums (reported as not done).
+ * Missing: wake-up, flow control, ASF, header split, receive checksums (reported as not done).
  * Ignored: interrupt throttling and delays (an interrupt comes at once), LEDs, loopback, packet buffer split.
  */
 #include <stdlib.h>
@@ -189,6 +189,7 @@ static void reset_registers(struct e1000 *n)
 		n->phy[phy_reset[i].reg] = phy_reset[i].val;
 	*e1000_reg(n, E1000_CTRL) = CTRL_FD;
 	*e1000_reg(n, E1000_STATUS) = STATUS_RESET;
+	*e1000_reg(n, E1000_VET) = 0x8100;
 	*e1000_reg(n, E1000_PBA) = 0x00100030; /* 16 KiB to send, 48 KiB to receive */
 	memcpy(e1000_reg(n, E1000_RA), n->mac, 4);
 	*e1000_reg(n, E1000_RA + 4) = get_le16(n->mac + 4) | RAH_VALID;

@@ -11,7 +11,7 @@
 
 /* Software developer's manual of the 8254x (317453), table 13-2 */
 enum {
-	E1000_CTRL = 0x0000, E1000_STATUS = 0x0008, E1000_EECD = 0x0010, E1000_EERD = 0x0014, E1000_MDIC = 0x0020,
+	E1000_CTRL = 0x0000, E1000_STATUS = 0x0008, E1000_EECD = 0x0010, E1000_EERD = 0x0014, E1000_MDIC = 0x0020, E1000_VET = 0x0038,
 	E1000_ICR = 0x00c0, E1000_ITR = 0x00c4, E1000_ICS = 0x00c8, E1000_IMS = 0x00d0, E1000_IMC = 0x00d8,
 	E1000_RCTL = 0x0100, E1000_TCTL = 0x0400, E1000_LEDCTL = 0x0e00, E1000_PBA = 0x1000,
 	E1000_RDBAL = 0x2800, E1000_RDBAH = 0x2804, E1000_RDLEN = 0x2808, E1000_RDH = 0x2810, E1000_RDT = 0x2818,
@@ -26,6 +26,7 @@ enum {
 #define CTRL_SLU 0x00000040u
 #define CTRL_RST 0x04000000u
 #define CTRL_FD  0x00000001u
+#define CTRL_VME 0x40000000u
 #define CTRL_PHY_RST 0x80000000u
 #define STATUS_FD 0x1u
 #define STATUS_LU 0x2u
@@ -50,6 +51,7 @@ enum {
 #define RCTL_MO(r)   ((r) >> 12 & 3)
 #define RCTL_BAM     0x8000u
 #define RCTL_BSIZE(r) ((r) >> 16 & 3)
+#define RCTL_VFE     0x40000u
 #define RCTL_BSEX    0x02000000u
 #define RCTL_SECRC   0x04000000u
 #define TCTL_EN      0x2u
@@ -79,12 +81,13 @@ enum {
 #define DESC_SIZE 16u
 
 /* Transmit, legacy and data: address, length, command, status */
-enum { TX_LENGTH = 8, TX_CSO = 10, TX_CMD = 11, TX_STATUS = 12, TX_CSS = 13, TX_POPTS = 13 };
+enum { TX_LENGTH = 8, TX_CSO = 10, TX_CMD = 11, TX_STATUS = 12, TX_CSS = 13, TX_POPTS = 13, TX_SPECIAL = 14 };
 #define TXD_CMD_EOP  0x01u
 #define TXD_CMD_IC   0x04u
 #define TXD_CMD_TSE  0x04u
 #define TXD_CMD_RS   0x08u
 #define TXD_CMD_DEXT 0x20u
+#define TXD_CMD_VLE  0x40u
 #define TXD_CMD_IDE  0x80u
 #define TXD_STAT_DD  0x01u
 #define TXD_DTYP_DATA 0x1u /* bits 20 to 23 of the second half */
@@ -96,9 +99,10 @@ enum { CTX_IPCSS = 0, CTX_IPCSO = 1, CTX_IPCSE = 2, CTX_TUCSS = 4, CTX_TUCSO = 5
 #define CTX_TUCMD_IP  0x02u
 
 /* Receive */
-enum { RX_LENGTH = 8, RX_CSUM = 10, RX_STATUS = 12, RX_ERRORS = 13 };
+enum { RX_LENGTH = 8, RX_CSUM = 10, RX_STATUS = 12, RX_ERRORS = 13, RX_SPECIAL = 14 };
 #define RXD_STAT_DD   0x01u
 #define RXD_STAT_EOP  0x02u
 #define RXD_STAT_IXSM 0x04u
+#define RXD_STAT_VP   0x08u
 
 #endif

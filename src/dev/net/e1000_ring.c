@@ -8,6 +8,9 @@
 
 #define MAC_SIZE      6
 #define ETHER_MIN     60
+#define TYPE_AT       12       /* of the frame's type, or of its VLAN tag */
+#define TAG_SIZE      4
+#define VLAN_ID(tag)  ((tag) & 0xfff)
 #define ETHER_MAX     1522     /* with VLAN tag; longer ones need LPE */
 #define JUMBO_MAX     16384
 #define FCS_SIZE      4
@@ -77,15 +80,13 @@ static void finish_headers(struct e1000_tx *t)
 	if (t->tse && ip + 6 <= t->len && l4 <= t->len) {
 		uint32_t field = ip + (v6 ? 4 : 2), size = t->len - (v6 ? l4 : ip);
 
-		t->frame[field] = (uint8_t)(size >> 8);
-		t->frame[field + 1] = (uint8_t)size;
+		put_be16(t->frame + field, (uint16_t)size);
 		/* Drivers leave the length out of the pseudo header's sum, as it differs from segment to segment. */
 		if (l4_sum + 2 <= t->len) {
 			uint8_t *p = t->frame + l4_sum;
-			uint16_t partial = fold((uint32_t)(p[0] << 8 | p[1]) + (t->len - l4));
+			uint16_t partial = fold(get_be16(p) + (t->len - l4));
 
-			p[0] = (uint8_t)(partial >> 8);
-			p[1] = (uint8_t)partial;
+			put_be16(p, partial);
 		}
 	}
 	if (!(t->popts & TXD_POPTS_IXSM) || at + 2 > t->len || ip >= t->len)
@@ -95,18 +96,26 @@ static void finish_headers(struct e1000_tx *t)
 	for (uint32_t i = ip; i < end; i++)
 		sum += (uint32_t)t->frame[i] << ((i - ip) & 1 ? 0 : 8);
 	sum = (uint16_t)~fold(sum);
-	t->frame[at] = (uint8_t)(sum >> 8);
-	t->frame[at + 1] = (uint8_t)sum;
+	put_be16(t->frame + at, (uint16_t)sum);
 }
 
-/* Send what was put together. False: not now. */
-static bool send_frame(struct e1000 *n)
+/* The same for the frame with a VLAN tag, which is put in last: nothing that the driver says counts its bytes. */
+static void shift_offload(struct net_offload *off)
 {
-	struct e1000_tx *t = &n->tx;
-	struct net_offload off;
-	struct iovec iov = { t->frame, t->len };
+	off->csum_start += off->needs_csum ? TAG_SIZE : 0;
+	off->hdr_len += off->gso_type != NET_GSO_NONE ? TAG_SIZE : 0;
+}
 
-	if (t->too_long || !t->len || !n->net)
+/* Send what was put together, of which this is the last descriptor. False: not now. */
+static bool send_frame(struct e1000 *n, const uint8_t *desc)
+{
+	const bool tagged = (desc[TX_CMD] & TXD_CMD_VLE) && (*e1000_reg(n, E1000_CTRL) & CTRL_VME);
+	struct e1000_tx *t = &n->tx;
+	uint8_t tag[TAG_SIZE];
+	struct net_offload off;
+	struct iovec iov[] = { { t->frame, TYPE_AT }, { tag, tagged ? TAG_SIZE : 0 }, { t->frame + TYPE_AT, 0 } };
+
+	if (t->too_long || !t->len || t->len > sizeof(t->frame) - TAG_SIZE || !n->net)
 		return true;
 	if (!t->finished)
 		finish_headers(t);
@@ -114,9 +123,14 @@ static bool send_frame(struct e1000 *n)
 	describe(t, &off);
 	if (t->len < ETHER_MIN) {
 		memset(t->frame + t->len, 0, ETHER_MIN - t->len);
-		iov.iov_len = ETHER_MIN;
 	}
-	if (!net_send(n->net, &iov, 1, &off))
+	iov[2].iov_len = MAX(t->len, ETHER_MIN) - TYPE_AT;
+	if (tagged) {
+		put_be16(tag, (uint16_t)*e1000_reg(n, E1000_VET));
+		put_be16(tag + 2, get_le16(desc + TX_SPECIAL));
+		shift_offload(&off);
+	}
+	if (!net_send(n->net, iov, ARRAY_SIZE(iov), &off))
 		return false;
 	count(n, E1000_GPTC, 1);
 	count(n, E1000_TPT, 1);
@@ -167,7 +181,7 @@ static bool transmit_one(struct e1000 *n, const uint8_t *desc)
 		return true;
 	if (!extended)
 		legacy_checksum(t, desc);
-	if (!send_frame(n)) {
+	if (!send_frame(n, desc)) {
 		t->len -= t->too_long ? 0 : extended ? dcmd & 0xfffff : dcmd & 0xffff; /* it comes again */
 		return false;
 	}
@@ -236,8 +250,28 @@ static uint32_t buffer_size(uint32_t rctl)
 	return rctl & RCTL_BSEX ? size * 16 : size;
 }
 
+/* A tag is taken out where the driver wants that; false: its VLAN is filtered out. */
+static bool take_tag(struct e1000 *n, uint8_t *frame, uint32_t *len, uint16_t *tag, uint8_t *status)
+{
+	uint16_t found;
+
+	if (*len < TYPE_AT + TAG_SIZE || get_be16(frame + TYPE_AT) != (uint16_t)*e1000_reg(n, E1000_VET))
+		return true;
+	found = get_be16(frame + TYPE_AT + 2);
+	if ((*e1000_reg(n, E1000_RCTL) & RCTL_VFE) &&
+	    !(*e1000_reg(n, E1000_VFTA + VLAN_ID(found) / 32 * 4) >> VLAN_ID(found) % 32 & 1))
+		return false;
+	if (!(*e1000_reg(n, E1000_CTRL) & CTRL_VME))
+		return true;
+	*tag = found;
+	*status |= RXD_STAT_VP;
+	*len -= TAG_SIZE;
+	memmove(frame + TYPE_AT, frame + TYPE_AT + TAG_SIZE, *len - TYPE_AT);
+	return true;
+}
+
 /* Put the frame into as many descriptors as it takes; there are enough. */
-static void fill(struct e1000 *n, struct ring *r, const uint8_t *frame, uint32_t len, uint32_t size)
+static void fill(struct e1000 *n, struct ring *r, const uint8_t *frame, uint32_t len, uint32_t size, uint16_t tag, uint8_t status)
 {
 	for (uint32_t done = 0; done < len; done += size) {
 		uint64_t at = r->base + (uint64_t)r->head * DESC_SIZE;
@@ -250,8 +284,9 @@ static void fill(struct e1000 *n, struct ring *r, const uint8_t *frame, uint32_t
 			space_dma_write(n->mem, get_le64(desc), frame + done, part);
 		put_le16(desc + RX_LENGTH, (uint16_t)part);
 		put_le16(desc + RX_CSUM, 0);
-		desc[RX_STATUS] = RXD_STAT_DD | RXD_STAT_IXSM | (done + part == len ? RXD_STAT_EOP : 0);
+		desc[RX_STATUS] = status | RXD_STAT_DD | RXD_STAT_IXSM | (done + part == len ? RXD_STAT_EOP : 0);
 		desc[RX_ERRORS] = 0;
+		put_le16(desc + RX_SPECIAL, tag);
 		space_dma_write(n->mem, at + RX_LENGTH, desc + RX_LENGTH, DESC_SIZE - RX_LENGTH);
 		r->head = r->head + 1 == r->count ? 0 : r->head + 1;
 	}
@@ -266,13 +301,15 @@ static uint32_t available(const struct ring *r)
 bool e1000_receive(struct e1000 *n, const struct iovec *iov, unsigned n_iov)
 {
 	uint32_t rctl = *e1000_reg(n, E1000_RCTL), size = buffer_size(rctl), len, cause = ICR_RXT0;
-	uint8_t frame[NET_MAX_FRAME + FCS_SIZE];
+	uint8_t frame[NET_MAX_FRAME + FCS_SIZE], status = 0;
+	uint16_t tag = 0;
 	struct ring r;
 
 	if (!(rctl & RCTL_EN))
 		return true; /* nobody listens */
 	len = (uint32_t)net_gather(frame, NET_MAX_FRAME, iov, n_iov);
-	if (len < MAC_SIZE || len > (rctl & RCTL_LPE ? JUMBO_MAX : ETHER_MAX) || !wanted(n, frame))
+	if (len < MAC_SIZE || len > (rctl & RCTL_LPE ? JUMBO_MAX : ETHER_MAX) || !wanted(n, frame) ||
+	    !take_tag(n, frame, &len, &tag, &status))
 		return true;
 	if (len < ETHER_MIN) {
 		memset(frame + len, 0, ETHER_MIN - len);
@@ -289,7 +326,7 @@ bool e1000_receive(struct e1000 *n, const struct iovec *iov, unsigned n_iov)
 		e1000_raise(n, ICR_RXO);
 		return false;
 	}
-	fill(n, &r, frame, len, size);
+	fill(n, &r, frame, len, size, tag, status);
 	*e1000_reg(n, E1000_RDH) = r.head;
 	count(n, E1000_GPRC, 1);
 	count(n, E1000_TPR, 1);

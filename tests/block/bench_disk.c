@@ -4,7 +4,8 @@
  *
  *   bench_disk [-w] [-S STEP] [-t CACHE] [-c N] [-d DEPTH] [-s BYTES] [-f FORMAT] FILE
  *
- * -w writes; -S: bytes from one request to the next, else one behind the other. Prints seconds.
+ * -w writes; -S: bytes from one request to the next, else one behind the other. Prints seconds. All requests use the same memory,
+ * as qemu-img's do: with memory of its own for each, large ones measure the host's memory and not the block layer.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -71,18 +72,17 @@ static double now_s(void)
 static double run(struct bench *t, unsigned depth)
 {
 	struct slot *slots = calloc(depth, sizeof(*slots));
-	/* In one piece, as a guest's memory is, so that it can have huge pages. */
-	uint8_t *memory = aligned_alloc(2 * MiB, ALIGN_UP(depth * t->len, 2 * MiB));
+	uint8_t *memory = aligned_alloc(2 * MiB, ALIGN_UP(t->len, 2 * MiB));
 	double start;
 
-	memset(memory, 0x5a, depth * t->len);
+	memset(memory, 0x5a, t->len);
 	t->left -= depth;
 	for (unsigned i = 0; slots && i < depth; i++) {
 		struct slot *s = &slots[i];
 
 		s->t = t;
 		s->iov.iov_len = t->len;
-		s->iov.iov_base = memory + i * t->len;
+		s->iov.iov_base = memory;
 		s->r = (struct blk_request){ .op = t->write ? BLK_WRITE : BLK_READ, .offset = next(t), .len = t->len, .iov = &s->iov,
 					     .n_iov = 1, .done = done };
 	}

@@ -213,6 +213,21 @@ static void test_drift_flags(void **state)
 	assert_true(t->v->s.cr2 >= -0x4000ull);
 }
 
+/* RSP moves at a block's very end, which is that of its page, and points to nothing: no fault, and not twice. */
+static void test_drift_at_end(void **state)
+{
+	struct tiny *t = *state;
+
+	for (unsigned n = 0; n < 2; n++) {
+		enter(t);
+		tiny_put(t, TINY_CODE + 0xffc, "\x48\x83\xec\x08\xcc", 5); /* sub rsp, 8; int3 */
+		t->v->s.rip = TINY_CODE + 0xffc;
+		GPR(t, SP) = n ? 0x40000000 : DEEP;
+		assert_int_equal(tiny_run(t), X86_BP);
+		assert_int_equal(t->frame.rsp, (n ? 0x40000000 : DEEP) - 8);
+	}
+}
+
 /* -- Page tables --------------------------------------------------------------------------------------------------- */
 
 GUEST(store, 64, "push %rcx; pop %rdx; mov %rcx, -16(%rsp); int3");
@@ -333,6 +348,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HOSTILE(test_used),	    HOSTILE(test_not_used),	HOSTILE(test_deep),	 HOSTILE(test_host_addresses),
 		HOSTILE(test_drift),	    HOSTILE(test_drift_masked), HOSTILE(test_drift_flags), HOSTILE(test_remapped),
+		HOSTILE(test_drift_at_end),
 		HOSTILE(test_nx_and_device), HOSTILE(test_straddle),	HOSTILE(test_code_on_stack), HOSTILE(test_becomes_code),
 	};
 

@@ -47,7 +47,7 @@ static bool always_touches(const struct bt_insn *in)
 
 static bool anchors(const struct bt_plan *p, const struct bt_insn *in, unsigned i)
 {
-	if (in[i].cls == BT_PUSH || in[i].cls == BT_POP || p->at[i].verify)
+	if (in[i].cls == BT_PUSH || in[i].cls == BT_POP || anchors_itself(&in[i]) || p->at[i].verify)
 		return true;
 	return p->at[i].group == BT_STACK_GROUP && p->at[i].near_sp && always_touches(&in[i]);
 }
@@ -66,5 +66,7 @@ void bt_anchor(struct bt_plan *p, const struct bt_insn *in, unsigned n)
 		else if (next->root == sp->root && next->off != sp->off)
 			loose = true;
 	}
-	p->probe_end = loose;
+	/* A probe behind the last instruction would fault as if that had not run. */
+	if (loose)
+		p->at[n - 1].verify = true;
 }

@@ -389,7 +389,6 @@ void bt_plan(struct bt_plan *p, struct bt_insn *in, unsigned n, unsigned what)
 	}
 	p->last_sp = l.value[R_SP];
 	dissolve(&l);
-	p->probe_end = false;
 	if (what & PLAN_STACK)
 		bt_anchor(p, in, n);
 	follow_t1(&l);

@@ -46,7 +46,6 @@ struct bt_plan {
 		bool probe;                          /* RSP before it is loose: anchor.c */
 	} at[BT_MAX_INSNS];
 	struct bt_value last_sp; /* RSP behind the last one */
-	bool probe_end;          /* it is loose there */
 	struct bt_group group[BT_MAX_GROUPS + 1]; /* the last is the stack window: BT_STACK_GROUP */
 	unsigned n_groups;
 };

@@ -299,8 +299,6 @@ static void emit_insns(struct translation *t)
 			bt_emit_verify_sp(t, n);
 	}
 	t->keep_flags = !t->parked;
-	if (t->plan.probe_end)
-		bt_emit_probe(t);
 	if (!bt_ends_block(&t->insn[t->n - 1]))
 		bt_emit_goto(t, bt_next_rip(&t->insn[t->n - 1]));
 }

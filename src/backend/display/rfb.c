@@ -4,6 +4,7 @@
  * in the middle of a message holds up nobody else.
  */
 #include <linux/input-event-codes.h>
+#include <pthread.h>
 #include <rfb/rfb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,9 @@
 #define NS_PER_MS       1000000ll
 /* Buttons of RFC 6143, 7.5.5 */
 enum { RFB_LEFT = 1, RFB_MIDDLE = 2, RFB_RIGHT = 4, RFB_WHEEL_UP = 8, RFB_WHEEL_DOWN = 16, RFB_BACK = 128 };
+
+/* libvncserver makes and destroys mutexes of its own, which all its screens share, with each screen. */
+static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
 struct rfb {
 	const struct viewer_common *v;
@@ -211,8 +215,10 @@ void rfb_serve(int fd, const struct viewer_common *v)
 	rfbScreenInfoPtr s;
 
 	memcpy(password, v->password, sizeof(password));
+	pthread_mutex_lock(&library);
 	rfbLogEnable(0);
 	s = rfbGetScreen(NULL, NULL, 640, 480, 8, 3, 4);
+	pthread_mutex_unlock(&library);
 	if (!s) {
 		close(fd);
 		return;
@@ -228,6 +234,8 @@ void rfb_serve(int fd, const struct viewer_common *v)
 	rfbShutdownServer(s, TRUE);
 	display_view_free(r.view);
 	s->frameBuffer = NULL;
+	pthread_mutex_lock(&library);
 	rfbScreenCleanup(s);
+	pthread_mutex_unlock(&library);
 	free(r.pixels);
 }

@@ -13,6 +13,7 @@
 #define OUT_MAX  (4u << 20)  /* more than this: events get lost */
 #define LINE_MAX_LEN 4096
 #define PROMPT   "(qemu) "
+#define MEDIUM_BLOCK_MAX 4096
 #define BACKSPACE 0x08
 #define DELETE    0x7f
 
@@ -273,6 +274,20 @@ int monitor_eject(struct monitor_env *env, const char *id, bool force, struct er
 	return rc;
 }
 
+/* What cannot be read is not put in. (And the new one's thread has begun before the old one's memory goes.) */
+static int try_medium(struct blk *blk, struct err *e)
+{
+	uint8_t block[MEDIUM_BLOCK_MAX];
+	struct blk_info info;
+	int rc;
+
+	blk_info(blk, &info);
+	if (info.size < info.block_size)
+		return 0;
+	rc = blk_read(blk, 0, block, info.block_size);
+	return rc ? err_set(e, -rc, "%s: cannot read it: %s", blk_file(blk), strerror(-rc)) : 0;
+}
+
 int monitor_change(struct monitor_env *env, const char *id, const char *file, const char *format, bool readonly, struct err *e)
 {
 	struct blk_options o;
@@ -289,6 +304,11 @@ int monitor_change(struct monitor_env *env, const char *id, const char *file, co
 	blk_options_release(&o);
 	if (rc)
 		return rc;
+	rc = try_medium(blk, e);
+	if (rc) {
+		blk_close(blk);
+		return rc;
+	}
 	lock_take(env->lock);
 	if (env->n_media == MONITOR_DRIVES)
 		rc = err_set(e, ENOSPC, "too many media");

@@ -223,7 +223,8 @@ def test_media(machine, doppel, tmp_path):
     assert c.ask("eject", device="none")["error"]["desc"]
     assert c.hmp(f"eject -f {name}") == "" and c.hmp(f"change {name} {tmp_path}/one raw") == ""
     assert c("quit") == {}
-    assert p.wait(GUEST_LIMIT) == 0 and p.stderr.read() == b""
+    status = p.wait(GUEST_LIMIT)
+    assert (status, p.stderr.read()) == (0, b"")
 
 
 def test_screendump(machine, tmp_path):

@@ -66,7 +66,11 @@ _doppel()
 		;;
 	esac
 	case $prev in
-	--kernel | --firmware | --initrd | --qmp | --control | --vsock | --cdrom | --floppy)
+	--firmware)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -W "ovmf" -- "$cur")
+		;;
+	--kernel | --initrd | --qmp | --control | --vsock | --cdrom | --floppy)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "backend/chr/chr.h"
 #include "base/bits.h"
-#include "cli/options.h"
+#include "cli/firmware.h"
 #include "cpu/engines.h"
 
 #define ANSWERED 1 /* the option was a question: what a setter returns then */
@@ -45,8 +45,7 @@ static int set_append(void *opts, const char *arg, struct err *e)
 
 static int set_firmware(void *opts, const char *arg, struct err *e)
 {
-	((struct run_options *)opts)->firmware = arg;
-	return 0;
+	return firmware_option(opts, arg, e);
 }
 
 static int set_boot(void *opts, const char *arg, struct err *e)
@@ -253,7 +252,7 @@ const struct cli_option run_option_table[] = {
 	{ "kernel", "FILE", "bzImage, ELF with PVH note or Multiboot [Debian's]", set_kernel },
 	{ "initrd", "FILE", "initial RAM disk or module; can be given again", set_initrd },
 	{ "append", "TEXT", "kernel command line [console=ttyS0]; added to Debian's", set_append },
-	{ "firmware", "FILE", "ROM to start [SeaBIOS, with DISK, --cdrom or --floppy]", set_firmware },
+	{ "firmware", "FILE", "ROM to start [SeaBIOS, with a disk to boot]; ovmf: UEFI", set_firmware },
 	{ "boot", "ORDER,...", "drives: a floppy, c disk, d CD, n net; menu=on, once=", set_boot },
 	{ "smbios", "type=N,...", "how it names itself: product=, serial=, uuid= ...", set_smbios },
 	{ "rtc", "BASE", "clock chip at the start: utc, localtime or a date [utc]", set_rtc },

@@ -19,6 +19,7 @@ struct run_options {
 	unsigned n_initrds;
 	const char *append;               /* NULL: not given */
 	const char *firmware;             /* NULL: not given */
+	const char *firmware_vars;        /* file of its variables; NULL: none was named */
 	struct pc_boot boot;
 	bool boot_given;
 	struct smbios_config smbios;

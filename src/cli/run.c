@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/default_guest.h"
 #include "cli/file.h"
+#include "cli/firmware.h"
 #include "cli/guest_stdin.h"
 #include "cli/options.h"
 #include "cli/perfmap.h"
@@ -120,7 +121,7 @@ static int find_firmware(struct run *r, struct err *e)
 	r->cfg.firmware = file_blob(&r->rom);
 	if (rc == -ENOENT && !r->o.firmware)
 		return err_set(e, ENOENT, "firmware '%s': it is not there; install Debian's package seabios, or give --firmware FILE", path);
-	return rc;
+	return rc ? rc : firmware_make_vars(&r->o, e);
 }
 
 /* Kernel, initrds and command line, from the user or the default guest. */

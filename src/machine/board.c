@@ -37,9 +37,8 @@
 #define HIGH_RAM_BASE  (4 * GiB)
 #define IOAPIC_BASE    0xfec00000u
 #define LAPIC_BASE     0xfee00000u
-#define PCI_MMIO_BASE  RAM_HOLE_START
-#define PCI_MMIO_SIZE  (IOAPIC_BASE - PCI_MMIO_BASE)
-#define PCI_MMIO64_SIZE (64 * GiB)
+#define PCI_MMIO_MIN   (2 * GiB) /* where the window for BARs begins at the lowest */
+#define PCI_MMIO64_BITS 41       /* twice what RAM can be */
 
 #define VIRTIO_MMIO_BASE 0xfef00000u /* between the local APICs and the top */
 #define VIRTIO_MMIO_STEP 0x1000u
@@ -87,7 +86,7 @@
 #define PIIX_ISA_DEVFN PCI_DEVFN(1, 0)
 #define PIIX_PM_DEVFN  PCI_DEVFN(1, 3)
 
-#define S5_TYPE 5
+#define S5_TYPE 0 /* as firmware for QEMU has it built in */
 
 /* Where firmware routes the PCI bus' wires. */
 static const uint8_t pirq_irq[PCI_PINS] = { 10, 10, 11, 11 };
@@ -252,15 +251,19 @@ static int wire_isa(struct pc *pc, struct pc_chips *c)
 	return rc;
 }
 
-/* The window for 64-bit BARs: above RAM, if the CPU's physical addresses reach that far. */
+/* The windows for BARs: all that is not RAM nor the processors' and the board's own, as firmware uses it (UEFI from the bottom). */
+static struct pci_window mmio32(const struct pc *pc)
+{
+	uint64_t base = MAX(ALIGN_UP(pc->ram->low_size, MiB), PCI_MMIO_MIN);
+
+	return (struct pci_window){ base, IOAPIC_BASE - base };
+}
+
 static struct pci_window mmio64(const struct pc *pc)
 {
-	uint64_t base = ALIGN_UP(MAX(pc->ram->end, HIGH_RAM_BASE), PCI_MMIO64_SIZE);
-	struct pci_window w = { base, PCI_MMIO64_SIZE };
+	uint64_t base = ALIGN_UP(MAX(pc->ram->end, HIGH_RAM_BASE), GiB), end = BIT(MIN(pc->policy.gpa_bits, PCI_MMIO64_BITS));
 
-	if (base + PCI_MMIO64_SIZE > BIT(pc->policy.gpa_bits))
-		w = (struct pci_window){ 0, 0 };
-	return w;
+	return end > base ? (struct pci_window){ base, end - base } : (struct pci_window){ 0, 0 };
 }
 
 static int wire_pci(struct pc *pc, struct pc_chips *c)
@@ -269,7 +272,7 @@ static int wire_pci(struct pc *pc, struct pc_chips *c)
 		.mem = pc->mem,
 		.pio = pc->pio,
 		.io = { PCI_IO_BASE, PCI_IO_SIZE },
-		.mem32 = { PCI_MMIO_BASE, PCI_MMIO_SIZE },
+		.mem32 = mmio32(pc),
 		.mem64 = mmio64(pc),
 	};
 
@@ -388,6 +391,7 @@ int board_new(struct pc *pc, struct err *e)
 		rc = wire_pci(pc, c);
 	if (rc)
 		return err_set(e, -rc, "machine: cannot place a chip in its address space: %s", strerror(-rc));
+	c->rom_base = HIGH_RAM_BASE;
 	if (pc->cfg.firmware.data)
 		rc = firmware_map(pc, e);
 	for (unsigned i = 0; !rc && i < pc->cfg.n_devices; i++)
@@ -458,13 +462,13 @@ void pc_smbios_platform(const struct pc *pc, struct smbios_platform *out)
 		.cpu_features = leaf[3],
 		.ram_low = pc->ram->low_size,
 		.ram_high = pc->ram->high_size,
-		.firmware = pc->cfg.firmware.data,
+		.firmware = pc_has_firmware(pc),
 	};
 }
 
 void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
 {
-	struct pci_window w64 = mmio64(pc);
+	struct pci_window w64 = mmio64(pc), w32 = mmio32(pc);
 
 	*out = (struct acpi_platform){
 		.cpus = pc->group.n,
@@ -493,7 +497,7 @@ void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
 		.has_pci = true,
 		.pci_config_port = PCI_CONFIG_PORT,
 		.vga = { VGA_BASE, VGA_END - VGA_BASE },
-		.pci_mmio = { PCI_MMIO_BASE, PCI_MMIO_SIZE },
+		.pci_mmio = { w32.base, w32.size },
 		.pci_mmio64 = { w64.base, w64.size },
 		.pci_gsi = { GSI_PCI0, GSI_PCI0 + 1, GSI_PCI0 + 2, GSI_PCI0 + 3 },
 	};

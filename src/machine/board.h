@@ -66,11 +66,12 @@ struct pc_chips {
 		struct lock lock; /* RANK_DEVICE */
 		unsigned n_full;  /* lock */
 	} disks;
-	struct ram_slot *rom; /* NULL: there is no firmware */
+	struct ram_slot *rom; /* NULL: none that was given as a file */
+	uint64_t rom_base;    /* the firmware's lowest byte below 4 GiB; 4 GiB: there is no firmware */
 };
 
 /* Tables of drivers besides that of devices.c; each ends with a NULL name. */
-extern const struct device_driver virtio_drivers[], net_drivers[], storage_drivers[], video_drivers[];
+extern const struct device_driver virtio_drivers[], net_drivers[], storage_drivers[], video_drivers[], misc_drivers[];
 
 /* Make pc->chips from pc->cfg; RAM, spaces, clock and vCPUs are there. Each vCPU gets its APIC. */
 int board_new(struct pc *pc, struct err *e);

@@ -59,7 +59,9 @@ static const struct device_driver drivers[] = {
 };
 
 /* All tables; each ends with a NULL name. */
-static const struct device_driver *const tables[] = { drivers, virtio_drivers, net_drivers, storage_drivers, video_drivers };
+static const struct device_driver *const tables[] = {
+	drivers, virtio_drivers, net_drivers, storage_drivers, video_drivers, misc_drivers,
+};
 
 /* Properties that every device of a bus has. */
 static const struct device_prop_spec pci_props[] = {

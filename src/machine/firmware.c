@@ -8,6 +8,7 @@
 #include "boot/acpi_loader.h"
 #include "dev/misc/fw_cfg.h"
 #include "dev/misc/pam.h"
+#include "dev/misc/pflash.h"
 #include "machine/board.h"
 #include "machine/firmware.h"
 #include "mem/slot.h"
@@ -16,16 +17,17 @@
 #define ROM_MIN      (64 * KiB)
 #define ROM_MAX      (8 * MiB)
 #define ROM_LOW_MAX  (128 * KiB) /* of it shows below 1 MiB */
+#define LOW_ALIGN    (16 * KiB)
 #define E820_SIZE    20          /* of an entry in etc/e820 */
 
 int firmware_map(struct pc *pc, struct err *e)
 {
-	uint64_t len = pc->cfg.firmware.len, low = MIN(len, ROM_LOW_MAX);
+	uint64_t len = pc->cfg.firmware.len, low = MIN(ALIGN_DOWN(len, LOW_ALIGN), ROM_LOW_MAX);
 	struct region *r;
 	int rc;
 
-	if (len < ROM_MIN || len > ROM_MAX || len % ROM_MIN)
-		return err_set(e, EINVAL, "firmware '%s': %llu bytes is no size of a ROM; it takes a multiple of 64 KiB, at most 8 MiB",
+	if (len < ROM_MIN || len > ROM_MAX || len % PAGE_SIZE)
+		return err_set(e, EINVAL, "firmware '%s': %llu bytes is no size of a ROM; it takes 64 KiB to 8 MiB in pages of 4 KiB",
 			       pc->cfg.firmware.name, (unsigned long long)len);
 	rc = ram_slot_new(&pc->chips->rom, pc->ram, len, e);
 	if (rc)
@@ -33,9 +35,39 @@ int firmware_map(struct pc *pc, struct err *e)
 	memcpy(ram_slot_host(pc->chips->rom), pc->cfg.firmware.data, len);
 	pam_set_rom(pc->chips->pam, ram_slot_host(pc->chips->rom) + len - low, low);
 	rc = ram_slot_show(pc->chips->rom, ROM_END - len);
+	pc->chips->rom_base = ROM_END - len;
 	if (!rc)
 		rc = space_add_ram(pc->mem, &r, "rom", ROM_END - len, len, pc->ram, true);
 	return rc ? err_set(e, -rc, "firmware '%s': cannot map it: %s", pc->cfg.firmware.name, strerror(-rc)) : 0;
+}
+
+bool pc_has_firmware(const struct pc *pc)
+{
+	return pc->chips->rom_base < ROM_END;
+}
+
+int firmware_add_flash(struct pc *pc, struct blk *blk, struct err *e)
+{
+	struct pflash_config c = { .mem = pc->mem, .ram = pc->ram, .blk = blk };
+	bool first = !pc_has_firmware(pc);
+	struct blk_info info;
+	struct pflash *p;
+	uint64_t low;
+	int rc;
+
+	blk_info(blk, &info);
+	if (info.size > ROM_MAX - (ROM_END - pc->chips->rom_base))
+		return err_set(e, E2BIG, "flash '%s': with the firmware before it that is more than 8 MiB", blk_file(blk));
+	c.base = pc->chips->rom_base - info.size;
+	rc = pflash_new(&p, &c, e);
+	if (rc)
+		return rc;
+	board_add(pc, p);
+	pc->chips->rom_base = c.base;
+	low = MIN(ALIGN_DOWN(info.size, LOW_ALIGN), ROM_LOW_MAX);
+	if (first)
+		pam_set_rom(pc->chips->pam, pflash_bytes(p) + info.size - low, low);
+	return 0;
 }
 
 /* RAM, as far as it is outside of the first megabyte's holes: firmware adds those itself. */

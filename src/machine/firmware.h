@@ -8,6 +8,10 @@
 /* Put the ROM of pc->cfg.firmware in its places. -EINVAL for an impossible size, with a message. */
 int firmware_map(struct pc *pc, struct err *e);
 
+/* A flash chip below the ROM and the chips before it; the first one is the firmware where there is no ROM. Errors with a message. */
+struct blk;
+int firmware_add_flash(struct pc *pc, struct blk *blk, struct err *e);
+
 /* Fill fw_cfg: processors, memory map, ACPI tables. Once all devices are plugged in. */
 int firmware_describe(struct pc *pc, struct err *e);
 

@@ -2,6 +2,7 @@
 /* The PC as a whole: construction, start, pause, reset, end, and what it tells its owner. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cpu/lockstep.h"
 #include "cpu/pvclock.h"
@@ -37,13 +38,26 @@ static int check_config(const struct pc_config *cfg, struct err *e)
 	return 0;
 }
 
+/*
+ * OVMF maps the whole address space, by as many bits as CPUID tells if there are pages of 1 GiB, but with pages of 2 MiB: the
+ * tables would be larger than most guests' memory. Without pages of 1 GiB it is content with 40 bits. Flash chips mean OVMF.
+ */
+static bool starts_ovmf(const struct pc_config *cfg)
+{
+	for (unsigned i = 0; i < cfg->n_devices; i++)
+		if (!strcmp(cfg->devices[i].driver, "cfi.pflash01"))
+			return true;
+	return false;
+}
+
 /* Two engines would not draw the same random numbers: in lockstep the guest's CPU has none. */
 static int make_policy(struct pc *pc, struct err *e)
 {
 	struct strbuf spec = STRBUF_INIT;
 	int rc;
 
-	strbuf_addf(&spec, "%s%s", pc->cfg.cpu_spec, pc->cfg.lockstep ? ",-rdrand,-rdseed" : "");
+	strbuf_addf(&spec, "%s%s%s", pc->cfg.cpu_spec, pc->cfg.lockstep ? ",-rdrand,-rdseed" : "",
+		    starts_ovmf(&pc->cfg) ? ",-pdpe1gb" : "");
 	rc = cpuid_policy_init(&pc->policy, spec.buf, pc->cfg.cpus, clock_tsc_hz(pc->clock), e);
 	strbuf_release(&spec);
 	return rc;
@@ -199,6 +213,6 @@ void pc_reset(struct pc *pc)
 	board_boot_order(pc, !pc->started);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		vcpu_reset(pc->group.v[i], false);
-	if (!pc->cfg.firmware.data)
+	if (!pc_has_firmware(pc))
 		board_firmware_init(pc);
 }

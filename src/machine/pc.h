@@ -123,6 +123,9 @@ int pc_start(struct pc *pc, struct err *e);
 /* Stop (returns when all vCPUs stand still) or go on; guest time stops too. Not from a vCPU's thread. */
 void pc_pause(struct pc *pc, bool paused);
 
+/* Firmware starts after a reset: a ROM, or the first flash chip. Else the owner puts a kernel in place. */
+bool pc_has_firmware(const struct pc *pc);
+
 /*
  * Power-on reset of all chips and vCPUs while paused or not started. RAM keeps its bytes. Without firmware, leaves what it
  * would have set up without being asked: virtual wire mode of the boot processor's APIC, a

@@ -118,7 +118,7 @@ static int check_place(const struct ram_slot *s, uint64_t gpa)
 {
 	const struct ram_slots *t = s->table;
 
-	if (gpa % PAGE_SIZE || gpa < RAM_HOLE_START || gpa > 4 * GiB || s->size > 4 * GiB - gpa)
+	if (gpa % PAGE_SIZE || gpa < t->ram->low_size || gpa > 4 * GiB || s->size > 4 * GiB - gpa)
 		return -EINVAL;
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct ram_slot *other = &t->slot[i];

@@ -278,6 +278,14 @@ int space_add_io(struct space *s, struct region **out, const char *name, uint64_
 	return add(s, out, name, &st);
 }
 
+int space_add_rom(struct space *s, struct region **out, const char *name, uint64_t base, uint64_t size, struct ram *ram,
+		  const struct io_ops *ops, void *opaque, struct lock *lock)
+{
+	struct stretch st = { .base = base, .size = size, .ops = ops, .opaque = opaque, .lock = lock, .ram = ram, .readonly = true };
+
+	return ram_backed(ram, base, size) ? add(s, out, name, &st) : -EINVAL;
+}
+
 int space_add_ram(struct space *s, struct region **out, const char *name, uint64_t base, uint64_t size,
 		  struct ram *ram, bool readonly)
 {
@@ -518,7 +526,7 @@ void space_write(struct space *s, uint64_t addr, unsigned size, uint64_t val)
 		if (size == 1)
 			return;
 	} else if (size <= st.end - addr) {
-		if (st.ram)
+		if (st.ram && !(st.readonly && st.ops))
 			ram_write(&st, addr, size, val);
 		else
 			io_write(&st, addr - st.base, size, val);

@@ -41,6 +41,9 @@ int space_add_io(struct space *s, struct region **out, const char *name, uint64_
 		 const struct io_ops *ops, void *opaque, struct lock *lock);
 int space_add_ram(struct space *s, struct region **out, const char *name, uint64_t base, uint64_t size,
 		  struct ram *ram, bool readonly);
+/* Read-only RAM whose writes go to a chip: flash memory. */
+int space_add_rom(struct space *s, struct region **out, const char *name, uint64_t base, uint64_t size, struct ram *ram,
+		  const struct io_ops *ops, void *opaque, struct lock *lock);
 void space_remove(struct space *s, struct region *r);
 int space_move(struct space *s, struct region *r, uint64_t base); /* as remove and add; keeps its age */
 

@@ -9,7 +9,7 @@
 struct stretch {
 	uint64_t start, end;      /* [start, end) */
 	uint64_t base, size;      /* of the region, of which this may show a part */
-	const struct io_ops *ops; /* NULL: RAM */
+	const struct io_ops *ops; /* NULL: RAM; with ram: read-only RAM whose writes go there */
 	void *opaque;
 	struct lock *lock;
 	struct ram *ram;

@@ -79,7 +79,7 @@ int vm_new(struct vm **out, const struct vm_config *cfg, struct boot_info *info,
 	pcc.fw_files = vm->cfg.fw_file;
 	pcc.n_fw_files = vm->cfg.n_fw_files;
 	rc = pc_new(&vm->pc, &pcc, e);
-	if (!rc && !vm->cfg.firmware.data)
+	if (!rc && !pc_has_firmware(vm->pc))
 		rc = load(vm, info, e);
 	if (rc) {
 		vm_free(vm);
@@ -115,12 +115,12 @@ int vm_reset(struct vm *vm, struct err *e)
 	int rc = 0;
 
 	/* Firmware wants to find RAM as it was. */
-	if (!vm->cfg.firmware.data)
+	if (!pc_has_firmware(vm->pc))
 		rc = clear_ram(vm->pc->ram, e);
 	if (rc)
 		return rc;
 	pc_reset(vm->pc);
-	if (!vm->cfg.firmware.data)
+	if (!pc_has_firmware(vm->pc))
 		rc = load(vm, NULL, e);
 	if (rc)
 		return rc;

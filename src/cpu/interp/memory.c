@@ -10,7 +10,6 @@ struct piece {
 	uint8_t *host; /* NULL: not RAM, or read-only for a write */
 	uint64_t gpa;
 	unsigned len;
-	bool ignored;  /* a write to read-only memory */
 };
 
 static _Noreturn void raise_noncanonical(struct vcpu *v)
@@ -33,7 +32,6 @@ static void translate(struct vcpu *v, uint64_t la, unsigned len, enum mmu_access
 	uint8_t *page;
 
 	p->len = len;
-	p->ignored = false;
 	if (likely(e->tag[access] == ((la & PAGE_MASK) | v->tlb->pcid))) {
 		p->host = (uint8_t *)(e->addend + la);
 		p->gpa = e->gpa | (la & 0xfff);
@@ -49,10 +47,8 @@ static void translate(struct vcpu *v, uint64_t la, unsigned len, enum mmu_access
 	tlb_fill(v->tlb, mode, la, &tr, page, readonly);
 	p->gpa = tr.gpa;
 	p->host = page ? page + (tr.gpa & 0xfff) : NULL;
-	if (page && readonly && access == ACCESS_WRITE) {
-		p->host = NULL;
-		p->ignored = true;
-	}
+	if (readonly && access == ACCESS_WRITE)
+		p->host = NULL; /* the space knows who hears it, if anybody */
 }
 
 /* Linear addresses wrap at 4 GiB outside of IA-32e mode (SDM vol. 1, 3.3.7). */
@@ -133,7 +129,7 @@ static void piece_write(struct vcpu *v, const struct piece *p, const uint8_t *bu
 	if (p->host) {
 		host_copy(p->host, buf, p->len);
 		ram_note_write(v->ram, p->gpa, p->len);
-	} else if (!p->ignored) {
+	} else {
 		mmio_write(v, p->gpa, buf, p->len);
 	}
 }
@@ -161,9 +157,9 @@ void interp_store(struct vcpu *v, uint64_t la, unsigned size, uint64_t val, enum
 	if (n == 1 && p[0].host) {
 		host_store(p[0].host, size, val);
 		ram_note_write(v->ram, p[0].gpa, size);
-	} else if (n == 1 && !p[0].ignored) {
+	} else if (n == 1) {
 		vcpu_mmio_write(v, p[0].gpa, size, val & size_mask(size));
-	} else if (n == 2) {
+	} else {
 		piece_write(v, &p[0], (const uint8_t *)&val);
 		piece_write(v, &p[1], (const uint8_t *)&val + p[0].len);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ACPI tables (ACPI 6.4, ch. 5.2): RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT. The machine is always in ACPI
- * mode (no SMI command port), so SCI_EN reads as one from the start. Missing: MCFG (configuration space is reached through ports), HPET, SRAT.
+ * ACPI tables (ACPI 6.4, ch. 5.2): RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET, DSDT. The machine is always in ACPI
+ * mode (no SMI command port), so SCI_EN reads as one from the start. Missing: MCFG (configuration space is reached through ports), SRAT.
  */
 #include <errno.h>
 #include <string.h>
@@ -226,6 +226,21 @@ static size_t add_madt(const struct acpi_platform *c, struct strbuf *out)
 	return at;
 }
 
+/* IA-PC HPET 1.0a, 3.2.4 */
+static size_t add_hpet(const struct acpi_platform *c, struct strbuf *out)
+{
+	size_t at = table_begin(out, "HPET", 1);
+	uint8_t body[20] = { 0 };
+
+	put_le32(body, c->hpet_id);
+	body[5] = 64; /* the address: in memory, of 64-bit registers */
+	put_le64(body + 8, c->hpet.base);
+	put_le16(body + 17, c->hpet_min_tick);
+	strbuf_add(out, body, sizeof(body));
+	table_end(out, at);
+	return at;
+}
+
 static void fill_rsdp(char *r, uint64_t rsdt, uint64_t xsdt)
 {
 	memcpy(r, "RSD PTR ", 8);
@@ -265,7 +280,8 @@ int acpi_build(const struct acpi_platform *c, uint64_t base, uint64_t max, struc
 {
 	const size_t room = ALIGN_UP(RSDP_SIZE, TABLE_ALIGN);
 	const uint8_t zeroes[TABLE_ALIGN] = { 0 };
-	uint64_t entries[2];
+	uint64_t entries[3];
+	unsigned n = 0;
 	size_t facs, dsdt, rsdt, xsdt;
 	int rc = check_platform(c, e);
 
@@ -277,14 +293,16 @@ int acpi_build(const struct acpi_platform *c, uint64_t base, uint64_t max, struc
 	dsdt = table_begin(out, "DSDT", 2);
 	dsdt_body(c, out);
 	table_end(out, dsdt);
-	entries[0] = base + add_fadt(c, out, base + facs, base + dsdt);
-	entries[1] = base + add_madt(c, out);
+	entries[n++] = base + add_fadt(c, out, base + facs, base + dsdt);
+	entries[n++] = base + add_madt(c, out);
+	if (c->hpet.base)
+		entries[n++] = base + add_hpet(c, out);
 	rsdt = table_begin(out, "RSDT", 1);
-	for (unsigned i = 0; i < ARRAY_SIZE(entries); i++)
+	for (unsigned i = 0; i < n; i++)
 		strbuf_add(out, &(uint32_t){ (uint32_t)entries[i] }, sizeof(uint32_t));
 	table_end(out, rsdt);
 	xsdt = table_begin(out, "XSDT", 1);
-	strbuf_add(out, entries, sizeof(entries));
+	strbuf_add(out, entries, n * sizeof(entries[0]));
 	table_end(out, xsdt);
 	fill_rsdp(out->buf, base + rsdt, base + xsdt);
 	if (out->len > max)

@@ -60,6 +60,10 @@ struct acpi_platform {
 		uint8_t irq;
 	} uart[ACPI_MAX_UARTS];
 	unsigned n_uarts;
+	uint16_t pvpanic_port; /* 0: none */
+	struct acpi_window hpet; /* base 0: none */
+	uint32_t hpet_id;      /* lower half of its first register */
+	uint16_t hpet_min_tick;
 	uint16_t rtc_port;     /* 2 bytes; 0: none */
 	uint8_t rtc_irq;
 	bool rtc_century;      /* the CMOS byte 0x32 holds the century */

@@ -118,6 +118,37 @@ static void add_isa_devices(struct aml *a, const struct acpi_platform *p)
 		add_isa(a, &(struct isa_device){ "MOU_", "PNP0F13", 0, .irq = p->mouse_irq });
 }
 
+static void add_hpet(struct aml *a, const struct acpi_platform *p)
+{
+	struct strbuf res = STRBUF_INIT;
+
+	if (!p->hpet.base)
+		return;
+	aml_open_device(a, "HPET");
+	aml_name(a, "_HID");
+	aml_eisaid(a, "PNP0103");
+	aml_name(a, "_UID");
+	aml_int(a, 0);
+	res_fixed_memory(&res, (uint32_t)p->hpet.base, (uint32_t)p->hpet.size);
+	add_crs(a, &res);
+	aml_close(a);
+}
+
+/* QEMU0001: what Linux' driver pvpanic binds to. */
+static void add_pvpanic(struct aml *a, const struct acpi_platform *p)
+{
+	struct strbuf res = STRBUF_INIT;
+
+	if (!p->pvpanic_port)
+		return;
+	aml_open_device(a, "PEVT");
+	aml_name(a, "_HID");
+	aml_string(a, "QEMU0001");
+	res_io(&res, p->pvpanic_port, 1);
+	add_crs(a, &res);
+	aml_close(a);
+}
+
 /* LNRO0005: what Linux' driver of virtio over MMIO binds to. */
 static void add_virtio_mmio(struct aml *a, const struct acpi_platform *p)
 {
@@ -152,6 +183,8 @@ void dsdt_body(const struct acpi_platform *p, struct strbuf *out)
 	if (p->has_pci)
 		add_pci(&a, p);
 	add_isa_devices(&a, p);
+	add_pvpanic(&a, p);
+	add_hpet(&a, p);
 	add_virtio_mmio(&a, p);
 	aml_close(&a);
 }

@@ -391,6 +391,7 @@ static int judge_end(struct run *r, enum vm_end end, uint32_t code, const char *
 					  "the kernel's messages", command) : STATUS_OK;
 	case VM_END_TRIPLE_FAULT:
 		return cli_fail("the guest died of a triple fault on CPU %u at %s", code, where);
+	case VM_END_PANIC:
 	case VM_END_ENGINE:
 		return STATUS_FAILED;
 	case VM_END_STOPPED:

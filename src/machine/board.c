@@ -23,6 +23,7 @@
 #include "dev/storage/floppy.h"
 #include "dev/storage/ide.h"
 #include "dev/timer/acpi_pm.h"
+#include "dev/timer/hpet.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
 #include "machine/board.h"
@@ -37,6 +38,7 @@
 #define HIGH_RAM_BASE  (4 * GiB)
 #define IOAPIC_BASE    0xfec00000u
 #define LAPIC_BASE     0xfee00000u
+#define HPET_BASE      0xfed00000u
 #define PCI_MMIO_MIN   (2 * GiB) /* where the window for BARs begins at the lowest */
 #define PCI_MMIO64_BITS 41       /* twice what RAM can be */
 
@@ -203,6 +205,27 @@ static int wire_interrupts(struct pc *pc, struct pc_chips *c)
 	return rc ? rc : ioapic_attach(c->ioapic, pc->mem, IOAPIC_BASE);
 }
 
+/* It can take the place of the 8254 and of the clock chip, so their wires go through it. */
+static void wire_hpet(struct pc *pc, struct pc_chips *c)
+{
+	struct hpet_config hpet = {
+		.clock = pc->clock, .legacy = { irq_router_line(c->router, IRQ_TIMER), irq_router_line(c->router, IRQ_RTC) },
+		.first_route = GSI_MMIO0,
+	};
+
+	for (unsigned i = 0; i < HPET_ROUTES; i++)
+		hpet.route[i] = irq_router_source(c->router, GSI_MMIO0 + i);
+	c->hpet = board_add(pc, hpet_new(&hpet));
+}
+
+int board_add_hpet(struct pc *pc)
+{
+	if (pc->chips->has_hpet)
+		return -EEXIST;
+	pc->chips->has_hpet = true;
+	return hpet_attach(pc->chips->hpet, pc->mem, HPET_BASE);
+}
+
 static int wire_timers(struct pc *pc, struct pc_chips *c)
 {
 	struct acpi_pm_config pm = {
@@ -211,8 +234,9 @@ static int wire_timers(struct pc *pc, struct pc_chips *c)
 	};
 	int rc;
 
-	c->pit = board_add(pc, pit_new(irq_router_line(c->router, IRQ_TIMER), pc->clock));
-	c->rtc = board_add(pc, rtc_new(irq_router_line(c->router, IRQ_RTC), pc->clock, pc->cfg.rtc_offset_s));
+	wire_hpet(pc, c);
+	c->pit = board_add(pc, pit_new(hpet_input(c->hpet, 0), pc->clock));
+	c->rtc = board_add(pc, rtc_new(hpet_input(c->hpet, 1), pc->clock, pc->cfg.rtc_offset_s));
 	c->pm = board_add(pc, acpi_pm_new(&pm));
 	rc = pit_attach(c->pit, pc->pio, PIT_PORT, PORT_B);
 	if (!rc)
@@ -485,6 +509,10 @@ void pc_acpi_platform(const struct pc *pc, struct acpi_platform *out)
 		.s5_type = S5_TYPE,
 		.power_button = true,
 		.reset_port = RESET_PORT,
+		.pvpanic_port = pc->chips->pvpanic_port,
+		.hpet = { pc->chips->has_hpet ? HPET_BASE : 0, HPET_SIZE },
+		.hpet_id = HPET_ID,
+		.hpet_min_tick = HPET_MIN_TICK,
 		.reset_value = RESET_VALUE,
 		.n_uarts = PC_SERIAL_PORTS,
 		.rtc_port = RTC_PORT,

@@ -39,6 +39,8 @@ struct pc_chips {
 	struct pic *pic;
 	struct pit *pit;
 	struct rtc *rtc;
+	struct hpet *hpet; /* between the two and the router; seen by the guest where it was plugged in */
+	bool has_hpet;
 	struct acpi_pm *pm;
 	struct serial *serial[PC_SERIAL_PORTS];
 	struct i8042 *i8042;
@@ -67,6 +69,7 @@ struct pc_chips {
 		unsigned n_full;  /* lock */
 	} disks;
 	struct ram_slot *rom; /* NULL: none that was given as a file */
+	uint16_t pvpanic_port; /* 0: there is none */
 	uint64_t rom_base;    /* the firmware's lowest byte below 4 GiB; 4 GiB: there is no firmware */
 };
 
@@ -86,6 +89,9 @@ int board_floppy(struct pc *pc, struct floppy **out, struct err *e);
 
 /* What firmware must know of disks and floppy drives, in CMOS RAM; the equipment byte is as given, with theirs added. */
 void storage_fill_cmos(struct pc *pc, uint8_t equipment);
+
+/* Show the HPET to the guest; -EEXIST. */
+int board_add_hpet(struct pc *pc);
 
 /* Put a chip on the machine's list of devices, where it is reset, saved and freed; returns it. */
 void *board_add(struct pc *pc, void *chip);

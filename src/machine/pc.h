@@ -49,6 +49,7 @@ enum pc_cause {
 	PC_CAUSE_CF9,          /* reset control register */
 	PC_CAUSE_ENGINE,
 	PC_CAUSE_HOST_FULL,
+	PC_CAUSE_PANIC,        /* the guest has said so by pvpanic: code is the value written */
 };
 
 struct pc_event {

@@ -201,6 +201,8 @@ static const char *reason(const struct vm_event *ev)
 	case VM_END_RESET:
 	case VM_END_TRIPLE_FAULT:
 		return ev->by_guest ? "guest-reset" : "host-qmp-system-reset";
+	case VM_END_PANIC:
+		return "guest-panic";
 	case VM_END_ENGINE:
 		return "host-error";
 	case VM_END_STOPPED:

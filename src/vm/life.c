@@ -37,7 +37,8 @@ void vm_on_pc_event(void *opaque, const struct pc_event *ev)
 {
 	switch (ev->type) {
 	case PC_EVENT_SHUTDOWN:
-		note_end(opaque, ev->cause == PC_CAUSE_DEBUG_EXIT ? VM_END_DEBUG_EXIT : VM_END_POWER_OFF, ev->code, true);
+		note_end(opaque, ev->cause == PC_CAUSE_DEBUG_EXIT ? VM_END_DEBUG_EXIT : ev->cause == PC_CAUSE_PANIC ? VM_END_PANIC :
+			 VM_END_POWER_OFF, ev->code, true);
 		return;
 	case PC_EVENT_RESET:
 		note_end(opaque, ev->cause == PC_CAUSE_TRIPLE_FAULT ? VM_END_TRIPLE_FAULT : VM_END_RESET, ev->code, true);

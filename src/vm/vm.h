@@ -19,6 +19,7 @@ enum vm_end {
 	VM_END_DEBUG_EXIT,   /* code: what the guest wrote to the isa-debug-exit port */
 	VM_END_RESET,        /* the guest asked for a reset */
 	VM_END_TRIPLE_FAULT, /* code: which vCPU */
+	VM_END_PANIC,        /* the guest has said that it has panicked */
 	VM_END_ENGINE,       /* the engine could not go on and has logged why */
 	VM_END_STOPPED,      /* vm_stop(): code is what it was given */
 };

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Parallel port, pvpanic and pc-testdev through their ports. */
+#include "dev_test.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/chr/chr.h"
+#include "dev/char/parallel.h"
+#include "dev/misc/pc_testdev.h"
+#include "dev/misc/pvpanic.h"
+
+static struct bench b;
+
+static int setup(void **state)
+{
+	bench_init(&b);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	bench_release(&b);
+	return 0;
+}
+
+static void print(const char *text)
+{
+	for (; *text; text++) {
+		assert_true(in8(&b, 0x379) & 0x80);
+		out8(&b, 0x378, (uint8_t)*text);
+		out8(&b, 0x37a, 0x1d); /* strobe, with interrupts */
+		out8(&b, 0x37a, 0x1c);
+	}
+}
+
+static void test_parallel(void **state)
+{
+	char path[] = "/tmp/doppel-lpt-XXXXXX", spec[60], text[32] = "";
+	int fd = mkstemp(path);
+	struct probe irq = { 0 };
+	struct parallel *p;
+	struct chr *out;
+	struct err e;
+
+	snprintf(spec, sizeof(spec), "file:%s", path);
+	assert_int_equal(chr_open(&out, spec, &e), 0);
+	assert_int_equal(chr_begin(out, &e), 0);
+	p = parallel_new(probe_line(&irq), out);
+	assert_int_equal(parallel_attach(p, b.pio, 0x378), 0);
+	/* As drivers look for the port. */
+	out8(&b, 0x37a, 0x0c);
+	assert_int_equal(in8(&b, 0x37a) & 0x3f, 0x0c);
+	out8(&b, 0x378, 0xaa);
+	assert_int_equal(in8(&b, 0x378), 0xaa);
+	assert_int_equal(in8(&b, 0x379), 0xd8);
+	print("printed");
+	assert_int_equal(irq.rises, 7);
+	/* A printer that is held in reset prints nothing. */
+	out8(&b, 0x37a, 0x00);
+	out8(&b, 0x37a, 0x01);
+	check_round_trip(b.clock, p);
+	reset_device(p);
+	print("!");
+	assert_true(chr_flush(out, 10000));
+	free_device(p);
+	chr_free(out);
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 8);
+	assert_string_equal(text, "printed!");
+	close(fd);
+	unlink(path);
+}
+
+static void said(void *opaque, uint8_t events)
+{
+	*(uint8_t *)opaque = events;
+}
+
+static void test_pvpanic(void **state)
+{
+	uint8_t heard = 0;
+	struct pvpanic *p = pvpanic_new(3, said, &heard);
+
+	assert_int_equal(pvpanic_attach(p, b.pio, 0x505), 0);
+	assert_int_equal(in8(&b, 0x505), 3);
+	out8(&b, 0x505, 0xf4);
+	assert_int_equal(heard, 0);
+	out8(&b, 0x505, 0x05);
+	assert_int_equal(heard, 1);
+	free_device(p);
+}
+
+static const struct pc_testdev_places places = { .data = 0xe0, .flush = 0xe4, .data_bytes = 0xe8, .irq = 0x2000, .mem = 0xff000000 };
+
+static void test_testdev(void **state)
+{
+	struct probe probe[PC_TESTDEV_IRQS] = { 0 };
+	struct irq_line irq[PC_TESTDEV_IRQS];
+	struct pc_testdev *t;
+	uint64_t seed = 3;
+
+	for (unsigned i = 0; i < PC_TESTDEV_IRQS; i++)
+		irq[i] = probe_line(&probe[i]);
+	t = pc_testdev_new(irq);
+	assert_int_equal(pc_testdev_attach(t, b.pio, b.mem, &places), 0);
+	space_write(b.pio, 0xe0, 4, 0x12345678);
+	assert_int_equal(space_read(b.pio, 0xe0, 4), 0x12345678);
+	assert_int_equal(space_read(b.pio, 0xe1, 2), 0x3456);
+	assert_int_equal(space_read(b.pio, 0xe8, 4), 0x12345678);
+	space_write(b.pio, 0xea, 1, 0xff);
+	assert_int_equal(space_read(b.pio, 0xe0, 4), 0x12ff5678);
+	space_write(b.mem, 0xff000123, 8, 0x1122334455667788);
+	assert_int_equal(space_read(b.mem, 0xff000125, 4), 0x33445566);
+	out8(&b, 0x2000 + 23, 1);
+	assert_true(probe[23].level);
+	check_round_trip(b.clock, t);
+	assert_true(probe[23].level);
+	out8(&b, 0x2000 + 23, 0);
+	assert_false(probe[23].level);
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t r = next_random(&seed);
+		unsigned size = 1u << (r & 3);
+
+		space_write(b.mem, 0xff000000 + (r >> 8 & 0xffff), size, r);
+		space_write(b.pio, 0xe0 + (r >> 24 & 15), size, r);
+		space_write(b.pio, 0x2000 + (r >> 32 & 31), size, r);
+		space_read(b.mem, 0xff000000 + (r >> 40 & 0xffff), size);
+	}
+	reset_device(t);
+	assert_int_equal(space_read(b.pio, 0xe0, 4), 0);
+	free_device(t);
+}
+
+int main(void)
+{
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+	static const struct CMUnitTest tests[] = { T(test_parallel), T(test_pvpanic), T(test_testdev) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

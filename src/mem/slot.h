@@ -30,7 +30,7 @@ void ram_slot_read(const struct ram_slot *s, uint64_t off, void *buf, size_t len
 void ram_slot_wrote(const struct ram_slot *s, uint64_t off, uint64_t len);
 
 /*
- * Show the slot at gpa, inside of the PCI hole, 4 KiB aligned, where no other slot is shown; or, with RAM_SLOT_NOWHERE, not any
+ * Show the slot at gpa, between low RAM and 4 GiB, 4 KiB aligned, where no other slot is shown; or, with RAM_SLOT_NOWHERE, not any
  * more. The caller removes its region from the address space before and adds one after. Code that engines hold of the
  * places that change is dropped. A vCPU that has not yet heard may use the former place for a moment more: it is still
  * this slot's memory. Errors: -EINVAL for the address, -EBUSY, what mmap(2) says.

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -116,8 +117,15 @@ def install(guest, port):
 
 
 def ask(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=BOOT_LIMIT) as answer:
-        return answer.read().decode()
+    """The server's page. systemd calls a service started before it listens: until then the guest resets connections."""
+    end = time.monotonic() + BOOT_LIMIT
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=BOOT_LIMIT) as answer:
+                return answer.read().decode()
+        except ConnectionResetError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def use_share(guest, share):

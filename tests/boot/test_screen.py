@@ -247,7 +247,7 @@ def test_linux_drivers(doppel, machine, tmp_path):
 def test_hostile_clients(machine, modes_disk):
     """Whatever they send or keep to themselves, the guest runs on and others are served."""
     m = machine(modes_disk, "--memory", "16M")
-    m.wait(lambda: m.picture().width == 640, "the first mode")
+    m.wait(lambda: (p := m.picture()) and (p.width, p.height) == (640, 400), "the first mode")
     held = []
     for data in (b"", b"\0" * 100, b"RFB 003.008\n", b"RFB 999.999\n\xff\xff", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01" + b"\xff" * 200,
                  os.urandom(4000)):

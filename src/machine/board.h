@@ -109,6 +109,7 @@ void board_firmware_init(struct pc *pc);
 struct blk;
 void board_disks_init(struct pc *pc);
 void board_watch_disk(struct pc *pc, struct blk *blk);
+void board_unwatch_disk(struct pc *pc, struct blk *blk); /* nothing of it is under way */
 void board_retry_disks(struct pc *pc);
 void board_give_up_disks(struct pc *pc);
 void board_disks_release(struct pc *pc);

@@ -63,6 +63,19 @@ static bool is_floppy(const struct pc *pc, const struct pc_media *m)
 	return m->drive.chip == pc->chips->floppy;
 }
 
+/* Another medium, or none; the former one is nobody's business any more. */
+static struct blk *put_in(struct pc *pc, struct pc_media *m, struct blk *blk)
+{
+	struct blk *old;
+
+	if (blk)
+		board_watch_disk(pc, blk);
+	old = m->drive.ops->change(m->drive.chip, m->drive.n, blk);
+	if (old)
+		board_unwatch_disk(pc, old);
+	return old;
+}
+
 int pc_media_change(struct pc *pc, const char *id, struct blk *blk, struct blk **old, struct err *e)
 {
 	struct pc_media *m;
@@ -71,7 +84,7 @@ int pc_media_change(struct pc *pc, const char *id, struct blk *blk, struct blk *
 	if (!rc)
 		rc = check_medium("drive", id, blk, is_floppy(pc, m), e);
 	if (!rc)
-		*old = m->drive.ops->change(m->drive.chip, m->drive.n, blk);
+		*old = put_in(pc, m, blk);
 	return rc;
 }
 
@@ -84,7 +97,7 @@ int pc_media_eject(struct pc *pc, const char *id, bool force, struct blk **old, 
 		return rc;
 	if (!m->drive.ops->press_eject(m->drive.chip, m->drive.n) && !force)
 		return err_set(e, EBUSY, "drive '%s': the guest has locked it, and was told of the wish; try again, or force it", id);
-	*old = m->drive.ops->change(m->drive.chip, m->drive.n, NULL);
+	*old = put_in(pc, m, NULL);
 	return 0;
 }
 
@@ -155,8 +168,6 @@ static int plug_ide(struct pc *pc, const struct device_config *cfg, bool cdrom, 
 	snprintf(name, sizeof(name), "ide%u-cd%u", at.channel, at.unit);
 	if (cdrom)
 		add_media(pc, cfg, name, ide_media(ide, at.channel, at.unit));
-	else
-		board_watch_disk(pc, cfg->blk);
 	snprintf(path, sizeof(path), "/drive@%u/disk@%u", at.channel, at.unit);
 	return board_boot_pci(pc, cfg, PIIX_IDE_DEVFN, "ide", path, e);
 }

@@ -62,6 +62,20 @@ void board_watch_disk(struct pc *pc, struct blk *blk)
 	blk_set_space_handlers(blk, &handlers, d);
 }
 
+void board_unwatch_disk(struct pc *pc, struct blk *blk)
+{
+	struct pc_disk *d, *next;
+
+	blk_set_space_handlers(blk, NULL, NULL);
+	list_for_each_safe(d, next, &pc->chips->disks.list, node) {
+		if (d->blk != blk)
+			continue;
+		on_space(d);
+		list_del(&d->node);
+		free(d);
+	}
+}
+
 void board_retry_disks(struct pc *pc)
 {
 	struct pc_disk *d;

@@ -264,13 +264,39 @@ static void close_medium(struct monitor_env *env, struct blk *blk)
 		blk_close(blk);
 }
 
+/* The owner's thread does it: what else it does with disks does not expect them to change meanwhile. */
+struct medium_change {
+	const char *id;
+	struct blk *blk, *old; /* blk NULL: eject */
+	bool force;
+	struct err *e;
+	int rc;
+};
+
+static void change_medium(struct vm *vm, void *opaque)
+{
+	struct medium_change *c = opaque;
+
+	if (c->blk)
+		c->rc = vm_media_change(vm, c->id, c->blk, &c->old, c->e);
+	else
+		c->rc = vm_media_eject(vm, c->id, c->force, &c->old, c->e);
+}
+
+static int have_changed(struct vm *vm, struct medium_change *c)
+{
+	if (!vm_call(vm, change_medium, c))
+		return err_set(c->e, ESHUTDOWN, "the machine is going away");
+	return c->rc;
+}
+
 int monitor_eject(struct monitor_env *env, const char *id, bool force, struct err *e)
 {
-	struct blk *old = NULL;
-	int rc = vm_media_eject(env->vm, id, force, &old, e);
+	struct medium_change c = { .id = id, .force = force, .e = e };
+	int rc = have_changed(env->vm, &c);
 
 	if (!rc)
-		close_medium(env, old);
+		close_medium(env, c.old);
 	return rc;
 }
 
@@ -291,7 +317,8 @@ static int try_medium(struct blk *blk, struct err *e)
 int monitor_change(struct monitor_env *env, const char *id, const char *file, const char *format, bool readonly, struct err *e)
 {
 	struct blk_options o;
-	struct blk *blk = NULL, *old = NULL;
+	struct medium_change c = { .id = id, .e = e };
+	struct blk *blk = NULL;
 	int rc;
 
 	blk_options_init(&o);
@@ -319,8 +346,9 @@ int monitor_change(struct monitor_env *env, const char *id, const char *file, co
 		blk_close(blk);
 		return rc;
 	}
-	rc = vm_media_change(env->vm, id, blk, &old, e);
-	close_medium(env, rc ? blk : old);
+	c.blk = blk;
+	rc = have_changed(env->vm, &c);
+	close_medium(env, rc ? blk : c.old);
 	return rc;
 }
 

@@ -114,7 +114,7 @@ void vm_over(struct vm *vm);
 /* A network card's cable, as pc_set_link(). */
 int vm_set_link(struct vm *vm, const char *name, bool up, struct err *e);
 
-/* Drives whose medium can be changed, as pc_media_change() and its like. */
+/* Drives whose medium can be changed, as pc_media_change() and its like; change and eject by vm_call(). */
 int vm_media_change(struct vm *vm, const char *id, struct blk *blk, struct blk **old, struct err *e);
 int vm_media_eject(struct vm *vm, const char *id, bool force, struct blk **old, struct err *e);
 bool vm_media_get(struct vm *vm, unsigned n, struct pc_media_info *out);

@@ -89,6 +89,8 @@ static struct blk *media_change(void *chip, unsigned n, struct blk *blk)
 	f->d[n].blk = blk;
 	floppy_examine(&f->d[n]);
 	lock_drop(&f->lock);
+	if (old)
+		blk_drain(old); /* what is under way on it ends before it is gone */
 	return old;
 }
 
@@ -155,6 +157,8 @@ void floppy_reset_chip(struct floppy *f, bool by_software)
 		f->tdr = 0;
 		f->rate = RATE_DEFAULT;
 		memset(f->st0, 0, sizeof(f->st0));
+		f->unit = f->head = f->cylinder = f->side = f->sector = f->last = 0;
+		f->at = f->end = f->sectors = 0;
 	}
 	floppy_irq(f, false);
 	f->reset_polls = 0;

@@ -181,6 +181,9 @@ static void reset_channel(struct ide_channel *ch)
 	ch->bm_status = 0;
 	ch->bm_table = 0;
 	ch->cursor = (struct ide_cursor){ 0 };
+	ch->active = 0;
+	ch->pos = ch->left = 0;
+	ch->at = ch->end = ch->drq = ch->io_len = 0;
 	for (unsigned u = 0; u < IDE_UNITS; u++) {
 		reset_settings(&ch->d[u]);
 		if (ch->d[u].kind != IDE_NONE)

@@ -290,6 +290,8 @@ static struct blk *media_change(void *chip, unsigned n, struct blk *blk)
 	d->media_event = blk ? MEDIA_NEW : MEDIA_REMOVAL;
 	d->attention = blk ? medium_changed : d->attention;
 	lock_drop(&ch->lock);
+	if (old)
+		blk_drain(old); /* what is under way on it ends before it is gone */
 	return old;
 }
 

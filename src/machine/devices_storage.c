@@ -35,8 +35,9 @@ static int find_media(struct pc *pc, const char *id, struct pc_media **out, stru
 		*out = &c->media[i];
 		if (!strcmp((*out)->id, id))
 			return 0;
-		strbuf_addf(&names, "%s%s", i ? ", " : "; there is ", (*out)->id);
 	}
+	for (unsigned i = 0; i < c->n_media; i++)
+		strbuf_addf(&names, "%s%s", i ? ", " : "; there is ", c->media[i].id);
 	err_set(e, ENODEV, "drive '%s': there is no such drive whose medium can be changed%s", id, names.len ? names.buf : "");
 	strbuf_release(&names);
 	return -ENODEV;

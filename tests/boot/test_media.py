@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import BOOT_LIMIT, long_only
+from screen import Machine
 
 MEMTEST = Path("/boot/memtest86+ia32.bin")
 SYSLINUX = Path("/usr/lib/syslinux/modules/bios")
@@ -88,6 +89,16 @@ def test_syslinux_floppy(terminal, tmp_path, kib):
     t.expect("Booting from Floppy", BOOT_LIMIT)
     t.expect("SYSLINUX says hello", BOOT_LIMIT)
     t.expect(TESTS if kib == 1440 else "Loading memtest.*ok", BOOT_LIMIT)
+
+
+@long_only
+def test_memtest_on_the_screen(doppel, tmp_path):
+    """Debian's own image of it, from the CD; what a person sees."""
+    m = Machine(doppel, tmp_path, "--cdrom", "/usr/lib/memtest86+/memtest86+ia32.iso", "--memory", "64M", display="none")
+    try:
+        m.expect("Memtest86+ v", "Status: Testing", "Errors: 0")
+    finally:
+        m.close()
 
 
 @long_only

@@ -118,7 +118,7 @@ static const struct {
 } fixed[] = {
 	{ "acpi", true, "the board has ACPI" },
 	{ "usb", false, "there is no USB bus" },
-	{ "hpet", false, "the board has no HPET" },
+	{ "hpet", false, "the board has one by -device hpet" },
 	{ "nvdimm", false, "there are no such modules" },
 	{ "hmat", false, "the machine has one memory node" },
 	{ "cxl", false, "there is no CXL" },

@@ -94,6 +94,7 @@ static int start(struct qemu_vm *r, struct err *e)
 	if (*q->process)
 		prctl(PR_SET_NAME, q->process);
 	q->cfg.hold_at_end = q->no_shutdown;
+	q->cfg.on_panic = q->panic == PANIC_PAUSE ? VM_PANIC_HOLD : q->panic == PANIC_NONE ? VM_PANIC_GO_ON : VM_PANIC_END;
 	q->cfg.name = *q->name ? q->name : NULL;
 	if (!rc)
 		rc = vm_new(&r->vm, &q->cfg, &info, e);
@@ -133,9 +134,11 @@ static void take_down(struct qemu_vm *r, int flush_ms)
 		unlink(q->pidfile);
 }
 
-static int judge(enum vm_end end, uint32_t code, const char *where)
+static int judge(const struct qemu *q, enum vm_end end, uint32_t code, const char *where)
 {
 	switch (end) {
+	case VM_END_PANIC:
+		return q->panic == PANIC_EXIT_FAILURE ? STATUS_FAILED : STATUS_OK;
 	case VM_END_DEBUG_EXIT:
 		return (int)(code * 2 + 1) & 0xff;
 	case VM_END_ENGINE:
@@ -164,7 +167,7 @@ static int see_through(struct qemu_vm *r, struct err *e)
 	vm_over(r->vm);
 	vm_print_cpu(r->vm, code, &where);
 	take_down(r, end == VM_END_STOPPED ? FLUSH_STOPPED_MS : -1);
-	status = rc ? cli_fail("%s", e->msg) : judge(end, code, where.buf);
+	status = rc ? cli_fail("%s", e->msg) : judge(r->q, end, code, where.buf);
 	strbuf_release(&where);
 	return status;
 }

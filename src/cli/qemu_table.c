@@ -99,7 +99,7 @@ const struct qemu_option qemu_option_table[] = {
 	NO_OP("only-migratable", NULL, "there is no migration that a device could prevent"),
 	NO_OP("compat", "...", "there is no deprecated interface"),
 	NO_OP("no-fd-bootchk", NULL, "SeaBIOS of Debian boots floppies without the check"),
-	NO_OP("no-hpet", NULL, "the board has no HPET"),
+	NO_OP("no-hpet", NULL, "the board has one only by -device hpet"),
 	NO_OP("k", "LANG", "keys come as positions or symbols of a US keyboard"),
 
 	/* what is not built */

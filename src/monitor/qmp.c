@@ -213,6 +213,8 @@ static const char *reason(const struct vm_event *ev)
 
 static json_t *event_data(const struct vm_event *ev)
 {
+	if (ev->type == VM_EVENT_PANICKED)
+		return json_pack("{s:s}", "action", ev->end == VM_END_PANIC ? "poweroff" : ev->holds ? "pause" : "run");
 	if (ev->type == VM_EVENT_RESET || ev->type == VM_EVENT_SHUTDOWN)
 		return json_pack("{s:b,s:s}", "guest", ev->by_guest, "reason", reason(ev));
 	if (ev->type == VM_EVENT_IO_ERROR)
@@ -226,6 +228,7 @@ void qmp_event(struct qmp *q, const struct vm_event *ev)
 	static const char *const names[VM_N_EVENTS] = {
 		[VM_EVENT_STOP] = "STOP", [VM_EVENT_RESUME] = "RESUME", [VM_EVENT_RESET] = "RESET", [VM_EVENT_SHUTDOWN] = "SHUTDOWN",
 		[VM_EVENT_POWERDOWN] = "POWERDOWN", [VM_EVENT_IO_ERROR] = "BLOCK_IO_ERROR",
+		[VM_EVENT_PANICKED] = "GUEST_PANICKED",
 	};
 	struct timeval now;
 	json_t *root, *data = event_data(ev);

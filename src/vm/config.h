@@ -15,12 +15,16 @@
 #define VM_MAX_FW_FILES PC_MAX_FW_FILES
 #define VM_MIN_MEMORY  (1ull << 20)
 
+/* What becomes of a guest that says it has panicked (pvpanic). */
+enum vm_panic { VM_PANIC_END, VM_PANIC_HOLD, VM_PANIC_GO_ON };
+
 /* All that a virtual machine is made from. What pointers point to is the caller's and outlives the VM. */
 struct vm_config {
 	uint64_t memory;              /* bytes; VM_MIN_MEMORY to RAM_MAX_SIZE, a multiple of 4 KiB */
 	unsigned cpus;                /* 1 to PC_MAX_CPUS */
 	const char *cpu;              /* model and features, as cpuid_policy_init() */
 	const struct engine_ops *engine;
+	enum vm_panic on_panic;
 	bool hold_at_end;             /* a guest that powers off is kept, standing still (VM_HOLD_END) */
 	enum stack_window stack_window; /* of the translator, as in struct vcpu_group */
 	bool lockstep;                /* the reference runs beside the engine; one CPU */

@@ -33,12 +33,21 @@ static void change_holds(struct vm *vm, unsigned clear, unsigned set, unsigned t
 	lock_drop(&vm->lock);
 }
 
+static void on_panic(struct vm *vm, uint32_t code)
+{
+	change_holds(vm, 0, vm->cfg.on_panic == VM_PANIC_HOLD ? VM_HOLD_USER : 0, BIT(VM_EVENT_PANICKED));
+	if (vm->cfg.on_panic == VM_PANIC_END)
+		note_end(vm, VM_END_PANIC, code, true);
+}
+
 void vm_on_pc_event(void *opaque, const struct pc_event *ev)
 {
 	switch (ev->type) {
 	case PC_EVENT_SHUTDOWN:
-		note_end(opaque, ev->cause == PC_CAUSE_DEBUG_EXIT ? VM_END_DEBUG_EXIT : ev->cause == PC_CAUSE_PANIC ? VM_END_PANIC :
-			 VM_END_POWER_OFF, ev->code, true);
+		if (ev->cause == PC_CAUSE_PANIC)
+			on_panic(opaque, ev->code);
+		else
+			note_end(opaque, ev->cause == PC_CAUSE_DEBUG_EXIT ? VM_END_DEBUG_EXIT : VM_END_POWER_OFF, ev->code, true);
 		return;
 	case PC_EVENT_RESET:
 		note_end(opaque, ev->cause == PC_CAUSE_TRIPLE_FAULT ? VM_END_TRIPLE_FAULT : VM_END_RESET, ev->code, true);

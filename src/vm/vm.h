@@ -39,6 +39,7 @@ enum vm_event_type {
 	VM_EVENT_SHUTDOWN,  /* it is over: end tells how */
 	VM_EVENT_POWERDOWN, /* the power button was pressed */
 	VM_EVENT_IO_ERROR,  /* a disk is full; STOP follows */
+	VM_EVENT_PANICKED,  /* the guest says so; vm_config.on_panic tells what follows */
 	VM_N_EVENTS,
 };
 

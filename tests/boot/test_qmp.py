@@ -160,7 +160,6 @@ def test_ends_of_the_guest(machine):
 OFF = """
     movw $0x604, %dx
     movw $0x2000, %ax
-    orw $(5 << 10), %ax
     outw %ax, %dx
 1:  jmp 1b
 """
@@ -177,6 +176,27 @@ def test_no_shutdown(machine, option):
     assert "Resetting" in c.ask("cont")["error"]["desc"] and p.poll() is None
     assert c("quit") == {}
     assert p.wait(GUEST_LIMIT) == 0
+
+
+PANIC = """
+    movw $0x505, %dx
+    movb $1, %al
+    outb %al, %dx
+1:  jmp 1b
+"""
+
+
+@pytest.mark.parametrize("action,status", [("pause", 0), ("none", 0), ("shutdown", 0), ("exit-failure", 1)])
+def test_panic(machine, action, status):
+    p, c = machine(*BARE, "-S", "-device", "pvpanic", "-action", f"panic={action}", body=PANIC)
+    c("cont")
+    c.event("GUEST_PANICKED")
+    if action == "pause":
+        c.event("STOP")
+        c("cont")
+    if action in ("pause", "none"):
+        assert c("query-status")["running"] and c("quit") == {}
+    assert p.wait(GUEST_LIMIT) == status
 
 
 def test_questions(machine, tmp_path):

@@ -31,7 +31,7 @@ static const uint8_t guest_code[] = {
 	0xeb, 0xda, /* jmp loop */
 };
 
-#define POWER_OFF (0x604u | 0x3400u << 16)      /* PM1a control: SLP_EN, S5 */
+#define POWER_OFF (0x604u | 0x2000u << 16)      /* PM1a control: SLP_EN, S5 */
 #define EXIT_5    (DEBUG_EXIT_PORT | 5u << 16)
 #define RESET     (0x64u | 0xfeu << 16)
 

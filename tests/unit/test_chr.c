@@ -150,7 +150,7 @@ static void fill_pattern(uint8_t *buf, size_t len)
 
 static void test_names(void **state)
 {
-	static const char *const bad[] = { "", "stdi", "stdio:", "stdio:x", "file", "file:", "unix:", "unix", "pty:1", "tcp:1" };
+	static const char *const bad[] = { "", "stdi", "stdio:", "stdio:x", "file", "file:", "unix:", "unix", "pty:1", "tcp", "tcp:" };
 	struct chr *c;
 	struct err e;
 

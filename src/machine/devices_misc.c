@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "dev/char/parallel.h"
 #include "dev/misc/pc_testdev.h"
+#include "dev/misc/pci_testdev.h"
 #include "dev/misc/pvpanic.h"
 #include "machine/board.h"
 #include "machine/firmware.h"
@@ -77,6 +78,18 @@ static int plug_testdev(struct pc *pc, const struct device_config *cfg, struct e
 	return pc_testdev_attach(board_add(pc, pc_testdev_new(irq)), pc->pio, pc->mem, &testdev_places);
 }
 
+/* -- pci-testdev ----------------------------------------------------------------------------------------- */
+
+static int plug_pci_testdev(struct pc *pc, const struct device_config *cfg, struct err *e)
+{
+	uint8_t devfn;
+	int rc = device_pci_devfn(pc, cfg, &devfn, e);
+
+	if (!rc)
+		board_add(pc, pci_testdev_new(pc->chips->pci, devfn));
+	return rc;
+}
+
 /* -- hpet ------------------------------------------------------------------------------------------------ */
 
 static int plug_hpet(struct pc *pc, const struct device_config *cfg, struct err *e)
@@ -94,5 +107,6 @@ const struct device_driver misc_drivers[] = {
 	{ "pvpanic", "a port by which a guest says that it has panicked: its end", DEVICE_BUS_ISA, 0, pvpanic_props, plug_pvpanic },
 	{ "hpet", "high precision event timers", DEVICE_BUS_SYSTEM, 0, NULL, plug_hpet },
 	{ "pc-testdev", "ports, memory and interrupts for x86 unit tests", DEVICE_BUS_ISA, 0, NULL, plug_testdev },
+	{ "pci-testdev", "a PCI function that counts writes, for unit tests", DEVICE_BUS_PCI, 0, NULL, plug_pci_testdev },
 	{ 0 },
 };

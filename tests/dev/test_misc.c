@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Parallel port, pvpanic and pc-testdev through their ports. */
+/* Parallel port, pvpanic, pc-testdev and pci-testdev through their ports. */
 #include "dev_test.h"
 
 #include <fcntl.h>
@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "backend/chr/chr.h"
+#include "bus/pci.h"
 #include "dev/char/parallel.h"
 #include "dev/misc/pc_testdev.h"
+#include "dev/misc/pci_testdev.h"
 #include "dev/misc/pvpanic.h"
 
 static struct bench b;
@@ -134,10 +136,90 @@ static void test_testdev(void **state)
 	free_device(t);
 }
 
+#define BAR0   0xd0000000u
+#define BAR1   0x1000u
+#define DEVFN  PCI_DEVFN(3, 0)
+#define NO_MORE_TESTS 0
+
+/* A BAR's test in the way that guests go through them; returns its width. */
+static unsigned try_test(struct space *s, uint64_t bar, uint8_t number, const char *name, bool any_data)
+{
+	uint64_t at;
+	uint8_t data;
+
+	space_write(s, bar, 1, number);
+	if (space_read(s, bar + 1, 1) == NO_MORE_TESTS)
+		return NO_MORE_TESTS;
+	assert_int_equal(space_read(s, bar + 12, 4), 0);
+	at = bar + space_read(s, bar + 4, 4);
+	data = (uint8_t)space_read(s, bar + 8, 4);
+	for (size_t i = 0; i <= strlen(name); i++)
+		assert_int_equal(space_read(s, bar + 16 + i, 1), name[i]);
+	for (unsigned i = 0; i < 300; i++)
+		space_write(s, at, 1, data);
+	assert_int_equal(space_read(s, bar + 12, 4), 300);
+	space_write(s, at, 1, data ^ 1);
+	assert_int_equal(space_read(s, bar + 12, 4), any_data ? 301 : 300);
+	space_write(s, at + 16, 1, data);
+	space_write(s, bar + 12, 4, 5);
+	assert_int_equal(space_read(s, bar + 12, 4), any_data ? 301 : 300);
+	return (unsigned)space_read(s, bar + 1, 1);
+}
+
+static void use_pci_testdev(void *opaque)
+{
+	uint64_t seed = 5;
+
+	for (unsigned i = 0; i < 200; i++) {
+		uint64_t r = next_random(&seed);
+		unsigned size = 1u << (r & 3);
+
+		space_write(b.mem, BAR0 + (r >> 8 & 1 ? r >> 16 & 0xfff : 0), size, r >> 32 & 3);
+		space_write(b.pio, BAR1 + (r >> 9 & 1 ? r >> 16 & 0xff : 0), size, r >> 34 & 3);
+		space_read(b.mem, BAR0 + (r >> 40 & 0x3f), size);
+		space_read(b.pio, BAR1 + (r >> 46 & 0x3f), size);
+	}
+}
+
+static void test_pci_testdev(void **state)
+{
+	struct pci_bus_config config = { .mem = b.mem, .pio = b.pio, .mem32 = { BAR0, 0x10000000 }, .io = { BAR1, 0xf000 } };
+	struct pci_bus *bus = pci_bus_new(&config);
+	struct pci_testdev *t = pci_testdev_new(bus, DEVFN);
+
+	assert_int_equal(pci_config_read(bus, 0, DEVFN, PCI_VENDOR_ID, 4), 0x00051b36);
+	assert_int_equal(pci_config_read(bus, 0, DEVFN, PCI_INTERRUPT_PIN, 1), 0);
+	pci_config_write(bus, 0, DEVFN, PCI_BAR0, 4, BAR0);
+	pci_config_write(bus, 0, DEVFN, PCI_BAR0 + 4, 4, BAR1);
+	pci_config_write(bus, 0, DEVFN, PCI_COMMAND, 2, PCI_CMD_IO | PCI_CMD_MEMORY);
+	assert_int_equal(pci_config_read(bus, 0, DEVFN, PCI_BAR0, 4), BAR0);
+	assert_int_equal(pci_config_read(bus, 0, DEVFN, PCI_BAR0 + 4, 4), BAR1 | 1);
+	assert_int_equal(space_read(b.mem, BAR0 + 1, 1), 0);
+	assert_int_equal(try_test(b.mem, BAR0, 0, "mmio-no-eventfd", false), 1);
+	assert_int_equal(try_test(b.mem, BAR0, 1, "mmio-wildcard-eventfd", true), 1);
+	assert_int_equal(try_test(b.mem, BAR0, 2, "mmio-datamatch-eventfd", false), 1);
+	assert_int_equal(try_test(b.mem, BAR0, 3, "", false), NO_MORE_TESTS);
+	assert_int_equal(try_test(b.pio, BAR1, 0, "portio-no-eventfd", false), 1);
+	assert_int_equal(try_test(b.pio, BAR1, 2, "portio-datamatch-eventfd", false), 1);
+	assert_int_equal(try_test(b.pio, BAR1, 255, "", false), NO_MORE_TESTS);
+	assert_int_equal(try_test(b.pio, BAR1, 1, "portio-wildcard-eventfd", true), 1);
+	check_round_trip(b.clock, t);
+	assert_int_equal(space_read(b.pio, BAR1 + 12, 4), 301);
+	/* What is counted of ports isn't of memory. */
+	space_write(b.mem, BAR0 + 128 + 4, 1, 0xce);
+	assert_int_equal(space_read(b.pio, BAR1 + 12, 4), 301);
+	use_pci_testdev(NULL);
+	check_hostile_state(b.clock, t, use_pci_testdev, NULL);
+	reset_device(t);
+	assert_int_equal(pci_config_read(bus, 0, DEVFN, PCI_COMMAND, 2), 0);
+	free_device(t);
+	pci_bus_free(bus);
+}
+
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-	static const struct CMUnitTest tests[] = { T(test_parallel), T(test_pvpanic), T(test_testdev) };
+	static const struct CMUnitTest tests[] = { T(test_parallel), T(test_pvpanic), T(test_testdev), T(test_pci_testdev) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

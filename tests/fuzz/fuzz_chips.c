@@ -52,11 +52,11 @@ struct fuzz {
 /* Places worth more than their share of the address space. */
 static const uint16_t hot_ports[] = {
 	0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92,
-	0xf4, 0x2f8, 0x2f9, 0x2fa, 0x2fb, 0x2fc, 0x2fd, 0x2fe, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,
+	0xe0, 0xe4, 0xe8, 0xf1, 0xf4, 0x378, 0x379, 0x37a, 0x505, 0x2000, 0x2018, 0x2f8, 0x2f9, 0x2fa, 0x2fb, 0x2fc, 0x2fd, 0x2fe, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,
 	0x600, 0x602, 0x604, 0x608, 0xcf8, 0xcf9, 0xcfc, 0xcfd, 0xcfe, 0xcff,
 };
 static const uint64_t hot_pages[] = {
-	0xa0000, 0xbf000, 0xc0000000, 0xd0000000, 0xfebff000, 0xfec00000, 0xfec00000, 0xfec00000, 0xfee00000,
+	0xa0000, 0xbf000, 0xc0000000, 0xd0000000, 0xfebff000, 0xfed00000, 0xfed00000, 0xff000000, 0xfec00000, 0xfec00000, 0xfec00000, 0xfee00000,
 	0xfffff000, 0x100000000, 0xffffffffff000,
 };
 
@@ -275,8 +275,10 @@ static int run(struct machine *m, uint64_t seed)
 	return m->failed || ru.ru_maxrss > RSS_LIMIT_KIB;
 }
 
-static const struct device_config devices[] = {
+static struct device_config devices[] = {
 	{ .driver = "isa-debug-exit", .prop = { { "iobase", DEBUG_EXIT_PORT_TEXT } }, .n_props = 1 },
+	{ .driver = "hpet" }, { .driver = "pvpanic" }, { .driver = "pc-testdev" }, { .driver = "pci-testdev" },
+	{ .driver = "isa-parallel" }, /* the last: it is given something to print on */
 };
 
 int main(int argc, char **argv)
@@ -288,6 +290,7 @@ int main(int argc, char **argv)
 		.devices = devices, .n_devices = ARRAY_SIZE(devices),
 		.on_event = on_event, .opaque = &m,
 	};
+	struct chr *printer = NULL;
 	struct err e = { "" };
 	int rc;
 
@@ -296,6 +299,9 @@ int main(int argc, char **argv)
 	log_set_level(LOG_ERROR);
 	pthread_rwlock_init(&m.running, NULL);
 	rc = chr_open(&c.serial[0], "null", &e);
+	if (!rc)
+		rc = chr_open(&printer, "null", &e);
+	devices[ARRAY_SIZE(devices) - 1].chr = printer;
 	if (!rc)
 		rc = pc_new(&m.pc, &c, &e);
 	if (rc) {
@@ -306,6 +312,7 @@ int main(int argc, char **argv)
 	rc = run(&m, o.seed);
 	pc_free(m.pc);
 	chr_free(c.serial[0]);
+	chr_free(printer);
 	pthread_rwlock_destroy(&m.running);
 	return rc;
 }

@@ -255,6 +255,7 @@ static void write_timer(struct hpet *h, unsigned n, unsigned reg, uint64_t val, 
 		drive(h, true);
 		h->tconfig[n] = val & T_WRITABLE;
 		h->cmp[n] &= mask_of(h, n);
+		h->period[n] &= mask_of(h, n);
 		if (!is_level(h, n))
 			h->status &= ~(uint32_t)BIT(n);
 		drive(h, false);

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from conftest import BOOT_LIMIT, SHORT, long_only
 from debian_image import debian_image, overlay
 from debian_kernel import Kernel
 from test_media import isolinux_iso
+from test_qmp import Client
 
 MODULES = ["ata_piix", "sd_mod", "sr_mod", "isofs", "nls_utf8", "floppy"]
 PATTERN = random.Random(1).randbytes(1 << 20)
@@ -35,6 +37,23 @@ echo 0 > autoeject
 echo 1 > autoclose
 busybox dd if=/dev/sr0 of=/dev/null count=1 2>/dev/null # shuts the tray, and hears that the medium may be another one
 echo "sr0 $(sum /dev/sr0)"
+"""
+
+CHANGES = """
+say() { echo "@$* $(busybox md5sum /dev/sr0 | busybox cut -d' ' -f1)"; }
+until [ -b /dev/sr0 ]; do busybox sleep 0.1; done
+say first
+exec 3</dev/sr0 # and the door is locked
+echo @locked
+read line
+exec 3<&-
+echo @unlocked
+until busybox dd if=/dev/sr0 of=/dev/null count=1 2>&1 | busybox grep -q "No medium found"; do busybox sleep 0.1; done
+echo @empty
+until busybox dd if=/dev/sr0 of=/dev/null count=1 2>/dev/null; do busybox sleep 0.1; done
+say second
+read line
+say third
 """
 
 
@@ -74,6 +93,35 @@ def test_linux(doppel, kernel, tmp_path):
     for words in ("SAY ISOLINUX", "No medium found"):
         assert words in r.out, (words, r)
     assert r.out.count(f"sr0 {md5(iso.read_bytes())}") == 2, r
+
+
+@long_only
+def test_media_changed_by_the_host(doppel, terminal, kernel, tmp_path):
+    rnd = random.Random(3)
+    discs = {name: rnd.randbytes(n << 11) for name, n in (("first", 700), ("second", 1300), ("third", 400))}
+    for name, data in discs.items():
+        (tmp_path / name).write_bytes(data)
+    initrd = kernel.initrd(doppel.path, tmp_path / "initrd", CHANGES, ["ata_piix", "sr_mod"])
+    command = kernel.command(doppel.path, initrd, "--cdrom", tmp_path / "first", "--qmp", tmp_path / "qmp", "--no-reboot")
+    t = terminal(*command[1:])
+    t.expect(f"@first {md5(discs['first'])}", BOOT_LIMIT)
+    t.expect("@locked", BOOT_LIMIT)
+    qmp = Client(tmp_path / "qmp")
+    cd, = [b for b in qmp("query-block") if b["removable"]]
+    assert cd["locked"] and "locked" in qmp.ask("eject", device=cd["device"])["error"]["desc"]
+    t.send("\n")
+    t.expect("@unlocked", BOOT_LIMIT)
+    while "return" not in qmp.ask("eject", device=cd["device"]): # while the guest reads, the door is locked again
+        time.sleep(0.05)
+    t.expect("@empty", BOOT_LIMIT)
+    assert qmp("blockdev-change-medium", id=cd["device"], filename=str(tmp_path / "second"), format="raw") == {}
+    t.expect(f"@second {md5(discs['second'])}", BOOT_LIMIT)
+    # One for the other, with no time between in which the guest could find the drive empty.
+    assert qmp("blockdev-change-medium", id=cd["device"], filename=str(tmp_path / "third"), format="raw") == {}
+    t.send("\n")
+    t.expect(f"@third {md5(discs['third'])}", BOOT_LIMIT)
+    qmp.close()
+    assert t.wait(BOOT_LIMIT) == 0
 
 
 @pytest.mark.skipif(not os.environ.get("DOPPEL_LONG") or SHORT, reason="20 seconds for a boot; make test-long runs it")

@@ -62,6 +62,9 @@ int screen_open(struct screen *s, const struct screen_options *o, bool firmware,
 		rc = -E2BIG;
 	for (unsigned i = 0; !rc && i < o->n_viewers; i++)
 		rc = viewer_open(&s->viewer[i], o->viewer[i], s->display, s->input, e);
+	for (unsigned i = 0; !rc && i < o->n_viewers; i++)
+		if (s->viewer[i])
+			rc = viewer_start(s->viewer[i], e);
 	return rc;
 }
 

@@ -246,6 +246,7 @@ static void *be_clients(void *arg)
 {
 	struct machine *m = arg;
 	struct viewer_common v = { .display = m->display, .input = m->input };
+	struct rfb *rfb = rfb_new(&v);
 	uint64_t seed = m->o.seed ^ 0x7654321;
 
 	while (!atomic_load(&m->over)) {
@@ -258,14 +259,15 @@ static void *be_clients(void *arg)
 			break;
 		send_garbage(fd[1], &seed);
 		if (fuzz_random(&seed) & 1)
-			http_serve(fd[0], &v);
+			http_serve(fd[0], &v, rfb);
 		else
-			rfb_serve(fd[0], &v);
+			rfb_serve(rfb, fd[0]);
 		close(fd[1]);
 		atomic_fetch_add(&m->clients, 1);
 		if (fuzz_now() - before > SLOW_S)
 			atomic_store(&m->failed, true);
 	}
+	rfb_free(rfb);
 	return NULL;
 }
 

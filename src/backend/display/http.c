@@ -212,7 +212,7 @@ static void get(int fd, char *request, size_t len)
 		refuse(fd, "404 Not Found");
 }
 
-void http_serve(int fd, const struct viewer_common *v)
+void http_serve(int fd, const struct viewer_common *v, struct rfb *r)
 {
 	const struct timeval limit = { .tv_sec = REQUEST_MS / 1000 };
 	char request[REQUEST_MAX + 1], host[256], upgrade[32];
@@ -227,7 +227,7 @@ void http_serve(int fd, const struct viewer_common *v)
 		refuse(fd, "403 Forbidden");
 	} else if (header(request, "Upgrade", upgrade, sizeof(upgrade)) && !strcasecmp(upgrade, "websocket")) {
 		if (own_page(request, host)) {
-			rfb_serve(fd, v);
+			rfb_serve(r, fd);
 			return;
 		}
 		refuse(fd, "403 Forbidden");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One VNC client, by libvncserver. Each has a screen of that library of its own, with a copy of the picture, so that one which stops
- * in the middle of a message holds up nobody else.
+ * One VNC client after the other, by libvncserver. Those that are served at once have a screen of that library each, with a copy of
+ * the picture, so that one which stops in the middle of a message holds up nobody else. All its screens share a mutex, which making
+ * one more initialises again: they have to be there before there are clients.
  */
 #include <linux/input-event-codes.h>
-#include <pthread.h>
 #include <rfb/rfb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +24,6 @@
 /* Buttons of RFC 6143, 7.5.5 */
 enum { RFB_LEFT = 1, RFB_MIDDLE = 2, RFB_RIGHT = 4, RFB_WHEEL_UP = 8, RFB_WHEEL_DOWN = 16, RFB_BACK = 128 };
 
-/* libvncserver makes and destroys mutexes of its own, which all its screens share, with each screen. */
-static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
-
 struct rfb {
 	const struct viewer_common *v;
 	rfbScreenInfoPtr screen;
@@ -34,7 +31,7 @@ struct rfb {
 	uint32_t *pixels;
 	int buttons;
 	bool typed;
-	char *passwords[2];
+	char password[VNC_PASSWORD_MAX + 1], *passwords[2];
 };
 
 static int64_t now_ms(void)
@@ -188,11 +185,44 @@ static void serve(struct rfb *r)
 	}
 }
 
+/* What clients asked for by scaling; the library keeps it for the next one. */
+static void drop_scaled(rfbScreenInfoPtr s)
+{
+	for (rfbScreenInfoPtr next; s->scaledScreenNext; s->scaledScreenNext = next) {
+		next = s->scaledScreenNext->scaledScreenNext;
+		free(s->scaledScreenNext->frameBuffer);
+		free(s->scaledScreenNext);
+	}
+}
+
+void rfb_serve(struct rfb *r, int fd)
+{
+	rfbScreenInfoPtr s = r->screen;
+
+	r->buttons = 0;
+	r->typed = false;
+	r->pixels = new_pixels((unsigned)s->width, (unsigned)s->height);
+	r->view = display_view_new(r->v->display);
+	s->frameBuffer = (char *)r->pixels;
+	FD_ZERO(&s->allFds);
+	s->maxFd = 0;
+	/* The first picture gives the screen its size, before the client hears of it. */
+	display_view_update(r->view, on_changed, r);
+	if (rfbNewClient(s, fd))
+		serve(r);
+	input_release_all(r->v->input);
+	rfbShutdownServer(s, TRUE);
+	drop_scaled(s);
+	display_view_free(r->view);
+	s->frameBuffer = NULL;
+	free(r->pixels);
+	r->pixels = NULL;
+}
+
 static void set_up(struct rfb *r, rfbScreenInfoPtr s)
 {
 	r->screen = s;
 	s->screenData = r;
-	s->frameBuffer = (char *)r->pixels;
 	s->desktopName = "doppel";
 	s->cursor = NULL; /* the guest draws its own */
 	s->alwaysShared = TRUE;
@@ -202,40 +232,32 @@ static void set_up(struct rfb *r, rfbScreenInfoPtr s)
 	s->kbdAddEvent = on_key;
 	s->ptrAddEvent = on_pointer;
 	set_format(s);
-	if (*r->passwords[0]) {
+	if (*r->password) {
 		s->authPasswdData = r->passwords;
 		s->passwordCheck = check_password;
 	}
 }
 
-void rfb_serve(int fd, const struct viewer_common *v)
+struct rfb *rfb_new(const struct viewer_common *v)
 {
-	char password[VNC_PASSWORD_MAX + 1];
-	struct rfb r = { .v = v, .passwords = { password, NULL } };
+	struct rfb *r = calloc(1, sizeof(*r));
 	rfbScreenInfoPtr s;
 
-	memcpy(password, v->password, sizeof(password));
-	pthread_mutex_lock(&library);
+	BUG_ON(!r);
 	rfbLogEnable(0);
 	s = rfbGetScreen(NULL, NULL, 640, 480, 8, 3, 4);
-	pthread_mutex_unlock(&library);
-	if (!s) {
-		close(fd);
+	BUG_ON(!s);
+	r->v = v;
+	r->passwords[0] = r->password;
+	memcpy(r->password, v->password, sizeof(r->password));
+	set_up(r, s);
+	return r;
+}
+
+void rfb_free(struct rfb *r)
+{
+	if (!r)
 		return;
-	}
-	r.pixels = new_pixels(640, 480);
-	r.view = display_view_new(v->display);
-	set_up(&r, s);
-	/* The first picture gives the screen its size, before the client hears of it. */
-	display_view_update(r.view, on_changed, &r);
-	if (rfbNewClient(s, fd))
-		serve(&r);
-	input_release_all(v->input);
-	rfbShutdownServer(s, TRUE);
-	display_view_free(r.view);
-	s->frameBuffer = NULL;
-	pthread_mutex_lock(&library);
-	rfbScreenCleanup(s);
-	pthread_mutex_unlock(&library);
-	free(r.pixels);
+	rfbScreenCleanup(r->screen);
+	free(r);
 }

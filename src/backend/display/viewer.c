@@ -43,6 +43,7 @@ struct client {
 	enum client_state state; /* the viewer's lock */
 	int fd;
 	pthread_t thread;
+	struct rfb *rfb;
 };
 
 struct viewer {
@@ -156,9 +157,9 @@ static void *client_thread(void *arg)
 	int fd = dup(c->fd); /* the library closes its own; the other is for shutting it down */
 
 	if (fd >= 0 && v->spec.kind == VIEWER_WEB)
-		http_serve(fd, &v->common);
+		http_serve(fd, &v->common, c->rfb);
 	else if (fd >= 0)
-		rfb_serve(fd, &v->common);
+		rfb_serve(c->rfb, fd);
 	lock_take(&v->lock);
 	c->state = CLIENT_GONE;
 	lock_drop(&v->lock);
@@ -315,7 +316,7 @@ static int listen_tcp(struct viewer *v, struct err *e)
 
 /* -- Life ------------------------------------------------------------------------------------------------ */
 
-static int start(struct viewer *v, struct err *e)
+static int prepare(struct viewer *v, struct err *e)
 {
 	int rc = read_password(v, e);
 
@@ -326,9 +327,15 @@ static int start(struct viewer *v, struct err *e)
 		rc = err_set(e, errno, "display: %s", strerror(errno));
 	if (!rc)
 		rc = *v->spec.path ? listen_unix(v, e) : listen_tcp(v, e);
-	if (rc)
-		return rc;
-	rc = pthread_create(&v->thread, NULL, listen_thread, v);
+	for (unsigned i = 0; !rc && i < VIEWER_CLIENTS; i++)
+		v->client[i].rfb = rfb_new(&v->common);
+	return rc;
+}
+
+int viewer_start(struct viewer *v, struct err *e)
+{
+	int rc = pthread_create(&v->thread, NULL, listen_thread, v);
+
 	v->started = !rc;
 	return rc ? err_set(e, rc, "display: cannot make a thread: %s", strerror(rc)) : 0;
 }
@@ -349,7 +356,7 @@ int viewer_open(struct viewer **out, const char *spec, struct display *d, struct
 	rc = parse(&v->spec, spec, e);
 	memcpy(v->common.host, v->spec.host, sizeof(v->common.host));
 	if (!rc && v->spec.kind != VIEWER_NONE)
-		rc = start(v, e);
+		rc = prepare(v, e);
 	if (rc || v->spec.kind == VIEWER_NONE) {
 		viewer_close(v);
 		return rc;
@@ -375,6 +382,8 @@ void viewer_close(struct viewer *v)
 		close(v->listen_fd);
 	if (v->wake_fd >= 0)
 		close(v->wake_fd);
+	for (unsigned i = 0; i < VIEWER_CLIENTS; i++)
+		rfb_free(v->client[i].rfb);
 	strbuf_release(&v->where);
 	lock_release(&v->lock);
 	free(v);

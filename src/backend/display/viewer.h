@@ -21,11 +21,13 @@ struct viewer;
 int viewer_check(const char *spec, struct err *e);
 
 /*
- * Listen, and serve whoever comes on threads of its own until viewer_close(). NULL is stored for "none". No client, whatever
- * it sends, can do more than type, point and look; each has a thread of its own, and VIEWER_CLIENTS of them are served at once.
+ * Listen; from viewer_start() on serve whoever comes, on threads of its own, until viewer_close(). All of a process are opened before
+ * one is started, for libvncserver's sake (see rfb.c). NULL is stored for "none". No client, whatever it sends, can do more than type,
+ * point and look; each has a thread of its own, and VIEWER_CLIENTS of them are served at once.
  */
 #define VIEWER_CLIENTS 16
 int viewer_open(struct viewer **out, const char *spec, struct display *d, struct input *in, struct err *e);
+int viewer_start(struct viewer *v, struct err *e); /* once */
 void viewer_close(struct viewer *v); /* NULL is fine */
 
 /* For people: "VNC at 127.0.0.1:5901". */

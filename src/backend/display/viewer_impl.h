@@ -17,10 +17,18 @@ struct viewer_common {
 	char host[256];                      /* what the viewer was told to listen at, as written; empty: the default */
 };
 
+/*
+ * What serves one client at a time. All that a process needs are made before any of them serves one: see rfb.c. v has to be complete,
+ * and stays.
+ */
+struct rfb;
+struct rfb *rfb_new(const struct viewer_common *v);
+void rfb_free(struct rfb *r); /* NULL is fine */
+
 /* Speak RFB (RFC 6143), also inside of a websocket, until the client goes or the socket is shut down. Closes fd. */
-void rfb_serve(int fd, const struct viewer_common *v);
+void rfb_serve(struct rfb *r, int fd);
 
 /* One HTTP request: a file of the web page is sent, or the connection becomes a websocket. Closes fd. */
-void http_serve(int fd, const struct viewer_common *v);
+void http_serve(int fd, const struct viewer_common *v, struct rfb *r);
 
 #endif

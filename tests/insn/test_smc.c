@@ -361,6 +361,43 @@ static void test_takes_turns(void **state)
 		assert_in_range(t->v->stats.bt_translations, 2, 20);
 }
 
+#define WAKES 0x40
+
+/* The listener of a guest whose store into code comes together with an interrupt. */
+static void interrupt_too(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct tiny *t = opaque;
+
+	vcpu_group_code_changed(&t->group, gpa, len);
+	tiny_intr(t, WAKES);
+}
+
+GUEST(behind_sti, 64, "call *%rbx; sti; mov (%rsi), %eax; hlt");
+GUEST(returns, 64, "ret");
+
+/*
+ * The instruction behind an STI sets the accessed bit of its operand's page, beside code: it is to be seen whether that has
+ * changed, and then the interrupt that came meanwhile still waits for the end of the instruction.
+ */
+static void test_behind_sti(void **state)
+{
+	struct tiny *t = *state;
+	uint64_t table, neighbour;
+
+	tiny_enter(t, TINY_LONG, 0);
+	table = t->v->s.cr3;
+	for (unsigned level = 0; level < 3; level++)
+		table = tiny_peek(t, table & PAGE_MASK, 8);
+	neighbour = (table & PAGE_MASK) + ((TINY_DATA >> PAGE_SHIFT) + 1) * 8; /* the entry of a page that is not used */
+	TINY_LOAD(t, neighbour, returns);
+	TINY_LOAD(t, TINY_CODE, behind_sti);
+	GPR(t, BX) = neighbour;
+	GPR(t, SI) = TINY_DATA;
+	ram_set_listener(t->ram, interrupt_too, t);
+	assert_int_equal(tiny_run(t), WAKES);
+	assert_int_equal(t->frame.rip, TINY_CODE + (size_t)(behind_sti_end - behind_sti) - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +409,7 @@ int main(void)
 		TEST(test_crossing_second), TEST(test_dma_next),   TEST(test_dma_function), TEST(test_user),
 		TEST(test_other_modes),	 TEST(test_pressure),
 		TEST(test_data_beside),	 TEST(test_wakes),	   TEST(test_takes_turns),
+		TEST(test_behind_sti),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -393,12 +393,22 @@ static uint32_t go_on(struct bt *bt)
 }
 
 /*
- * Back into the block that was left, unless code was written since it was entered: what we have just done may have stored into this
- * very block without notice, since the page has lost its mark by another's store; or it was an instruction that serializes.
+ * Whether to go back into the block that was left. Not when code was written since it was entered: what we have just done may have
+ * stored into this very block without notice, since the page has lost its mark by another's store; or it was an instruction that
+ * serializes. And not when the vCPU is to stop: who is sent back passes no poll, and may be here again at once.
  */
-static uint32_t resume(struct bt *bt, const struct bt_site *site)
+static bool may_resume(const struct bt *bt)
 {
-	return atomic_load(&bt->check_pages) ? 0 : site->retry;
+	return !atomic_load(&bt->check_pages) && !(atomic_load(&bt->v->work) & WORK_EXIT);
+}
+
+/* Again the instruction that was left, now that its page can be reached. Behind an STI it still is only where the loop is to see that. */
+static uint32_t retry(struct bt *bt, const struct bt_site *site)
+{
+	if (!may_resume(bt))
+		return 0;
+	bt->v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
+	return site->retry;
 }
 
 /* Returns host code to go on at, as handle_exit() does. */
@@ -411,8 +421,8 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 	v->s.shadow = SHADOW_NONE; /* unless it is refused, this was the instruction behind an STI */
 	switch (bt_system(bt, site)) {
 	case BT_NEXT:
-		if (!needs_reference(v))
-			return resume(bt, site);
+		if (!needs_reference(v) && may_resume(bt))
+			return site->retry;
 		settle_shadow(bt);
 		return 0;
 	case BT_MOVED:
@@ -488,10 +498,8 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 		return do_crossing(bt, site, la, ex);
 	if (!thrashes(bt, site, la))
 		fill = bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(v), &err);
-	if (fill == BT_FILLED) {
-		v->s.shadow = SHADOW_NONE; /* still behind shadow_rip, if it was */
-		return resume(bt, site);
-	}
+	if (fill == BT_FILLED)
+		return retry(bt, site);
 	bt_turn_step(bt);
 	if (fill == BT_PAGE_FAULT && only_page_faults(bt, site) && bt_deliver_fault(bt, X86_PF, err)) {
 		v->s.cr2 = la;
@@ -523,10 +531,8 @@ static uint32_t do_group_miss(struct bt *bt, const struct bt_site *site)
 	uint32_t err;
 
 	if (!bt_crosses(la, site->size) && !thrashes(bt, site, la) &&
-	    bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(bt->v), &err) == BT_FILLED) {
-		bt->v->s.shadow = SHADOW_NONE;
-		return site->retry;
-	}
+	    bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(bt->v), &err) == BT_FILLED)
+		return retry(bt, site);
 	if (needs_reference(bt->v) || !(b = find_form(bt, FORM_UNGROUPED)))
 		return 0;
 	if (bt->v->turn) {
@@ -545,9 +551,8 @@ static uint32_t do_stack_fault(struct bt *bt, const struct bt_site *site)
 	struct bt_block *b;
 
 	if (bt_stack_map(bt, site->write)) {
-		bt->v->s.shadow = SHADOW_NONE;
-		bt->resume_at = site->retry;
-		return bt->cache->resume_stub;
+		bt->resume_at = retry(bt, site);
+		return bt->resume_at ? bt->cache->resume_stub : 0;
 	}
 	mode = current_mode(bt);
 	mode.form = FORM_UNGROUPED;

@@ -3,6 +3,7 @@
 #ifndef DOPPEL_BOOT_BOOT_H
 #define DOPPEL_BOOT_BOOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
@@ -46,6 +47,7 @@ struct boot_config {
 	const struct smbios_platform *smbios; /* NULL: no tables */
 	const struct e820_entry *reserved; /* ranges outside of RAM to report besides RAM */
 	unsigned n_reserved;
+	bool text_screen;                /* there is a VGA in mode 3, 80 by 25 (Linux) */
 };
 
 #define BOOT_RNG_SEED_MAX 256

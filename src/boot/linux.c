@@ -33,7 +33,8 @@ enum {
 
 /* boot_params outside of the setup header, zero-page.rst */
 enum {
-	BP_EXT_MEM_K = 0x002, BP_RSDP_ADDR = 0x070, BP_EXT_RAMDISK_IMAGE = 0x0c0, BP_EXT_RAMDISK_SIZE = 0x0c4,
+	BP_EXT_MEM_K = 0x002, BP_VIDEO_MODE = 0x006, BP_VIDEO_COLUMNS, BP_VIDEO_EGA = 0x00a, BP_VIDEO_LINES = 0x00e, BP_VIDEO_IS_VGA,
+	BP_VIDEO_POINTS, BP_RSDP_ADDR = 0x070, BP_EXT_RAMDISK_IMAGE = 0x0c0, BP_EXT_RAMDISK_SIZE = 0x0c4,
 	BP_EXT_CMD_LINE_PTR = 0x0c8, BP_ALT_MEM_K = 0x1e0, BP_E820_ENTRIES = 0x1e8, BP_E820_TABLE = 0x2d0,
 	BP_SIZE = 4096,
 	E820_ENTRY_SIZE = 20,
@@ -45,6 +46,7 @@ enum {
 	LOADED_HIGH = 0x01, KASLR_FLAG = 0x02,
 	XLF_KERNEL_64 = 0x01, XLF_CAN_BE_LOADED_ABOVE_4G = 0x02,
 	LOADER_UNDEFINED = 0xff, VID_MODE_NORMAL = 0xffff,
+	VIDEO_EGA_256K = 3, /* bl of the video BIOS' int 10h, ah=12h: memory of a colour card */
 	SECTOR = 512, DEFAULT_SETUP_SECTS = 4, SYSSIZE_UNIT = 16,
 	ENTRY_64_OFFSET = 0x200, /* boot.rst, 64-bit boot protocol */
 	SETUP_RNG_SEED = 9, SETUP_DATA_HEADER = 16,
@@ -291,6 +293,17 @@ static void fill_e820(const struct e820_map *m, uint8_t *bp)
 	}
 }
 
+/* screen_info, for vgacon and for what the decompressor says: the cursor is at the top left */
+static void fill_screen(uint8_t *bp)
+{
+	bp[BP_VIDEO_MODE] = 3;
+	bp[BP_VIDEO_COLUMNS] = 80;
+	put_le16(bp + BP_VIDEO_EGA, VIDEO_EGA_256K);
+	bp[BP_VIDEO_LINES] = 25;
+	bp[BP_VIDEO_IS_VGA] = 1;
+	put_le16(bp + BP_VIDEO_POINTS, 16);
+}
+
 /* A list of one element: entropy, so that the guest's generator is ready from the start. */
 static uint64_t load_setup_data(struct loader *l)
 {
@@ -330,6 +343,8 @@ static void load_boot_params(struct loader *l, const struct linux_image *img)
 	put_le64(bp + BP_RSDP_ADDR, l->info.acpi_rsdp);
 	put_le16(bp + BP_EXT_MEM_K, (uint16_t)MIN(ext_k, UINT16_MAX));
 	put_le32(bp + BP_ALT_MEM_K, (uint32_t)ext_k);
+	if (l->c->text_screen)
+		fill_screen(bp);
 	fill_e820(&l->map, bp);
 	load_bytes(l, LOW_BOOT_PARAMS, bp, sizeof(bp));
 }

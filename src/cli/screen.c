@@ -26,7 +26,7 @@ int screen_add_viewer(struct screen_options *o, const char *arg, struct err *e)
 	return viewer_check(arg, e);
 }
 
-/* Without its BIOS the card is dark until an operating system with a driver for it starts, or other firmware. */
+/* Run by firmware, and else where the font is. Without it the card is dark until an operating system with a driver for it starts. */
 static int find_rom(struct screen *s, struct vm_config *c, struct err *e)
 {
 	int rc = file_map(&s->rom, VGA_BIOS, "video BIOS", e);
@@ -56,7 +56,7 @@ int screen_open(struct screen *s, const struct screen_options *o, bool firmware,
 		return 0;
 	s->display = c->display = display_new();
 	s->input = c->input = input_new();
-	if (wanted && firmware)
+	if (wanted)
 		rc = find_rom(s, c, e);
 	if (!rc && wanted && !vm_config_add_device(c, "VGA", e))
 		rc = -E2BIG;

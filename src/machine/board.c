@@ -26,6 +26,7 @@
 #include "dev/timer/hpet.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
+#include "dev/video/vga.h"
 #include "machine/board.h"
 #include "machine/bootorder.h"
 #include "machine/devices.h"
@@ -463,10 +464,17 @@ void board_firmware_init(struct pc *pc)
 	}
 	if (c->ide)
 		ide_enable(c->ide);
+	if (c->vga)
+		stdvga_text_mode(c->vga);
 	lapic_virtual_wire(c->lapic[0]);
 	pic_set_level_triggered(c->pic, IRQ_SCI);
 	for (unsigned i = 0; i < pc->group.n; i++)
 		pc->group.v[i]->s.msr.mtrr_def_type = MTRR_DEF_TYPE_FIRMWARE;
+}
+
+bool pc_has_text_screen(const struct pc *pc)
+{
+	return !pc_has_firmware(pc) && pc->chips->vga && stdvga_has_font(pc->chips->vga);
 }
 
 void pc_power_button(struct pc *pc)

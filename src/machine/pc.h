@@ -130,9 +130,12 @@ bool pc_has_firmware(const struct pc *pc);
 /*
  * Power-on reset of all chips and vCPUs while paused or not started. RAM keeps its bytes. Without firmware, leaves what it
  * would have set up without being asked: virtual wire mode of the boot processor's APIC, a
- * level-triggered SCI. vCPU 0 stands at the reset vector; who boots a kernel changes group.v[0]->s then.
+ * level-triggered SCI, text on the screen. vCPU 0 stands at the reset vector; who boots a kernel changes group.v[0]->s then.
  */
 void pc_reset(struct pc *pc);
+
+/* After a reset there is a screen in text mode 3 (without firmware, and if the video BIOS has a font for it). */
+bool pc_has_text_screen(const struct pc *pc);
 
 /* Press the ACPI power button. Any thread. */
 void pc_power_button(struct pc *pc);

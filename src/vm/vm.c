@@ -31,6 +31,7 @@ static int load(struct vm *vm, struct boot_info *info, struct err *e)
 		.rng_seed_len = sizeof(seed),
 		.acpi = &acpi,
 		.smbios = &smbios,
+		.text_screen = pc_has_text_screen(vm->pc),
 	};
 
 	pc_acpi_platform(vm->pc, &acpi);

@@ -210,6 +210,14 @@ def test_memtest(machine, menu_disk):
     vnc.close()
 
 
+def test_console_without_firmware(machine):
+    """A kernel that is started directly finds the card in text mode and says what it has to say there."""
+    m = machine("--vga", "std", "--memory", "128M", "--append", "console=tty0 console=ttyS0 ignore_loglevel")
+    m.expect("Run /init as init process", "TERM=linux")
+    p = m.picture()
+    assert (p.width, p.height) == (720, 400)
+
+
 DRIVERS = """
 until busybox grep 'Mouse"' /proc/bus/input/devices; do busybox sleep 1; done
 echo 'linear and as planned' >/dev/tty1 # letters that its font has as the BIOS' has them

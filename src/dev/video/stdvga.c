@@ -30,6 +30,8 @@ struct stdvga {
 	struct device dev;
 	struct pci_function fn;
 	struct vga vga;
+	bool has_font;
+	uint8_t font[VGA_FONT_SIZE]; /* the ROM's */
 };
 
 static const struct pci_ids ids = {
@@ -125,6 +127,20 @@ static void stdvga_reset(struct device *d)
 	lock_drop(&s->vga.lock);
 }
 
+bool stdvga_has_font(const struct stdvga *s)
+{
+	return s->has_font;
+}
+
+void stdvga_text_mode(struct stdvga *s)
+{
+	if (!s->has_font)
+		return;
+	lock_take(&s->vga.lock);
+	vga_set_text_mode(&s->vga, s->font);
+	lock_drop(&s->vga.lock);
+}
+
 static int stdvga_post_load(struct device *d)
 {
 	struct stdvga *s = (struct stdvga *)d;
@@ -194,6 +210,7 @@ static const struct device_ops stdvga_ops = {
 static int make_rom(struct stdvga *s, const struct stdvga_config *c, struct err *e)
 {
 	struct pci_bar rom = { .type = PCI_BAR_ROM, .size = ROM_SIZE_MIN, .name = "vga-rom", .ram = c->ram };
+	const uint8_t *font;
 	int rc;
 
 	if (!c->rom)
@@ -206,6 +223,10 @@ static int make_rom(struct stdvga *s, const struct stdvga_config *c, struct err 
 	if (rc)
 		return rc;
 	memcpy(ram_slot_host(rom.slot), c->rom, c->rom_len);
+	font = vga_find_font(c->rom, c->rom_len);
+	s->has_font = font;
+	if (font)
+		memcpy(s->font, font, sizeof(s->font));
 	pci_add_bar(&s->fn, PCI_BAR_OF_ROM, &rom);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef DOPPEL_DEV_VIDEO_VGA_H
 #define DOPPEL_DEV_VIDEO_VGA_H
 
+#include <stdbool.h>
 #include "base/clock.h"
 #include "bus/device.h"
 #include "bus/pci.h"
@@ -32,5 +33,11 @@ int stdvga_new(struct stdvga **out, const struct stdvga_config *c, struct err *e
  * ports of the linear modes (0x1ce), and the window in memory (0xa0000).
  */
 int stdvga_attach(struct stdvga *v, struct space *pio, uint16_t ports, uint16_t vbe, struct space *mem, uint64_t window);
+
+/* What stdvga_text_mode() needs is in the ROM. */
+bool stdvga_has_font(const struct stdvga *v);
+
+/* After a reset, as the video BIOS leaves the card: text mode 3 and an empty screen. Without the font the screen stays dark. */
+void stdvga_text_mode(struct stdvga *v);
 
 #endif

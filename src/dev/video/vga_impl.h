@@ -4,6 +4,7 @@
 #define DOPPEL_DEV_VIDEO_VGA_IMPL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "backend/display/display.h"
 #include "base/bits.h"
@@ -129,6 +130,12 @@ static inline bool vbe_linear(const struct vga *v)
 {
 	return vbe_on(v) && v->vbe[VBE_BPP] > 4;
 }
+
+/* vga_text.c: the font with 16 lines in a video BIOS, NULL: it has none; and text mode 3 with it, after a reset. */
+#define VGA_GLYPH_LINES 16u
+#define VGA_FONT_SIZE   (256 * VGA_GLYPH_LINES)
+const uint8_t *vga_find_font(const uint8_t *rom, size_t len);
+void vga_set_text_mode(struct vga *v, const uint8_t *font);
 
 /* vga_draw.c */
 extern const struct display_source vga_source;

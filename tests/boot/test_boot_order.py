@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import BOOT_LIMIT
+from conftest import BOOT_LIMIT, long_only
 from screen import Machine
 from test_qmp import Client
 
@@ -106,6 +106,7 @@ def test_once(terminal, media):
     assert booted(t.text())[:3] == ["CD", "floppy", "floppy"]
 
 
+@long_only
 def test_qemu_words(doppel, media):
     """The same by QEMU's options."""
     def qemu(*args):
@@ -131,6 +132,7 @@ def choices(text):
             for name, word in (("floppy", "Floppy"), ("CD", "DVD/CD"), ("disk", "ata0-0"), ("virtio", "irtio disk"))}
 
 
+@long_only
 @pytest.mark.parametrize("name", SIZES)
 def test_menu_on_the_serial_port(terminal, media, name):
     t = terminal("run", *drives(media), *MENU, "--no-reboot")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Systems from Debian's packages, unpacked and not installed: the installer to its first dialogue, Xen to the user space of its dom0."""
+"""Systems from Debian's packages, not installed: the installer to its first dialogue on either console, Xen to user space of its dom0."""
 import os
 import subprocess
 from pathlib import Path
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import BOOT_LIMIT
+from screen import Machine
 
 pytestmark = pytest.mark.skipif(not os.environ.get("DOPPEL_LONG"), reason="for make test-long: downloads 135 MB")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "doppel-test"
@@ -34,6 +35,17 @@ def test_installer(terminal, installer):
     t = terminal("run", "--kernel", installer / "linux", "--initrd", installer / "initrd.gz", "--memory", "1G",
                  "--append", "console=ttyS0 DEBIAN_FRONTEND=text")
     t.expect("Select a language", BOOT_LIMIT)
+
+
+def test_installer_screen(doppel, installer, tmp_path):
+    """The same on the screen: by then Linux' driver of the card has set a mode, with characters of 8 by 16 dots."""
+    m = Machine(doppel, tmp_path, "--kernel", installer / "linux", "--initrd", installer / "initrd.gz", "--vga", "std", "--memory", "1G",
+                "--append", "fb=false DEBIAN_FRONTEND=text") # fb: else letters are of the installer's own font
+    try:
+        m.wait(lambda: "Select a language" in m.picture().text(8), "the first dialogue")
+        assert m.picture().width == 1024
+    finally:
+        m.close()
 
 
 def test_xen(terminal, installer):

@@ -30,6 +30,7 @@
 
 #define DEFAULT_SECONDS 3
 #define DEFAULT_SEED    0xb7b7
+#define PROGRAM_LIMIT_NS 2000000000ull /* one that loops is cut short */
 #define ITERATIONS_A_CHILD 16
 #define PROGRAMS        24
 #define PROGRAM_MAX     512
@@ -368,6 +369,7 @@ static void one(struct fuzz *f)
 	f->sh->seed = f->rng;
 	alarm(HANG_SECONDS);
 	f->t = tiny_new();
+	f->t->limit_ns = PROGRAM_LIMIT_NS;
 	lockstep_limit(f->t->v->lockstep, TURNS);
 	for (unsigned k = 0; k < PROGRAMS && run_program(f, k); k++)
 		;

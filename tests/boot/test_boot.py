@@ -129,11 +129,15 @@ def test_clock(shell):
         return up, time.monotonic()
 
     guest_uptime()
-    g0, h0 = guest_uptime()
-    time.sleep(5)
-    g1, h1 = guest_uptime()
-    print(f"guest {g1 - g0:.3f} s, host {h1 - h0:.3f} s")
-    assert abs((g1 - g0) / (h1 - h0) - 1) < 0.01
+    for _ in range(3): # an answer that comes late, on a loaded host, is no fault of the clock
+        g0, h0 = guest_uptime()
+        time.sleep(5)
+        g1, h1 = guest_uptime()
+        print(f"guest {g1 - g0:.3f} s, host {h1 - h0:.3f} s")
+        if abs((g1 - g0) / (h1 - h0) - 1) < 0.01:
+            break
+    else:
+        pytest.fail("the guest's clock goes wrong")
     now = int(shell.command("date +%s", r"\n(\d{9,})\n")[1])
     assert abs(now - time.time()) < 3
 

@@ -4,12 +4,14 @@ import hashlib
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import BOOT_LIMIT, SHORT, long_only
 from debian_image import debian_image, overlay
 from debian_kernel import Kernel
+from screen import Picture
 from test_media import isolinux_iso
 from test_qmp import Client
 
@@ -124,12 +126,26 @@ def test_media_changed_by_the_host(doppel, terminal, kernel, tmp_path):
     assert t.wait(BOOT_LIMIT) == 0
 
 
+def wait_for_login_on_screen(doppel, control):
+    """In text mode, or on the frame buffer console once its driver is there."""
+    end = time.monotonic() + BOOT_LIMIT
+    while True:
+        assert doppel("screendump", control, control + ".png").status == 0
+        picture = Picture(Path(control + ".png").read_bytes())
+        if any("login:" in picture.text(width) for width in (9, 8)):
+            return
+        assert time.monotonic() < end, picture.text(9)
+        time.sleep(0.5)
+
+
 @pytest.mark.skipif(not os.environ.get("DOPPEL_LONG") or SHORT, reason="20 seconds for a boot; make test-long runs it")
 def test_debian_from_ide(doppel, terminal, tmp_path):
     disk = overlay(doppel, debian_image(doppel), tmp_path / "disk.qcow2")
-    t = terminal("run", f"{disk},if=ide", "--memory", "512M")
+    control = str(tmp_path / "control")
+    t = terminal("run", f"{disk},if=ide", "--memory", "512M", "--vga", "std", "--control", control)
     t.expect("GRUB loading", BOOT_LIMIT)
     t.expect("debian# ", BOOT_LIMIT)
+    wait_for_login_on_screen(doppel, control)
     t.command("cat /sys/block/sda/device/model", "DOPPEL HARDDISK", BOOT_LIMIT)
     t.command("dd if=/dev/urandom of=/f bs=1M count=8 && sync && md5sum /f > /sum && echo 3 > /proc/sys/vm/drop_caches && md5sum -c /sum",
               "/f: OK", BOOT_LIMIT)

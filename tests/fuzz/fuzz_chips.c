@@ -7,6 +7,7 @@
  *
  * Ends at whichever comes first. The same seed makes each thread do the same; their interleaving differs.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "backend/block/blk.h"
 #include "backend/chr/chr.h"
 #include "base/bits.h"
 #include "base/log.h"
@@ -24,6 +27,7 @@
 #include "fuzz.h"
 
 #define CPUS             2
+#define FLASH_SIZE       (128 * KiB)
 #define DEFAULT_SECONDS  2
 #define DEFAULT_SEED     0x0dde5
 #define RARE             4096              /* one step in so many is a big one */
@@ -57,7 +61,7 @@ static const uint16_t hot_ports[] = {
 };
 static const uint64_t hot_pages[] = {
 	0xa0000, 0xbf000, 0xc0000000, 0xd0000000, 0xfebff000, 0xfed00000, 0xfed00000, 0xff000000, 0xfec00000, 0xfec00000, 0xfec00000, 0xfee00000,
-	0xfffff000, 0x100000000, 0xffffffffff000,
+	0xfffe0000, 0xfffe0000, 0xfffff000, 0x100000000, 0xffffffffff000,
 };
 
 static uint64_t rnd(struct fuzz *f)
@@ -275,11 +279,33 @@ static int run(struct machine *m, uint64_t seed)
 	return m->failed || ru.ru_maxrss > RSS_LIMIT_KIB;
 }
 
-static struct device_config devices[] = {
+enum { PRINTER = 5, FLASH, DEVICES };
+
+static struct device_config devices[DEVICES] = {
 	{ .driver = "isa-debug-exit", .prop = { { "iobase", DEBUG_EXIT_PORT_TEXT } }, .n_props = 1 },
 	{ .driver = "hpet" }, { .driver = "pvpanic" }, { .driver = "pc-testdev" }, { .driver = "pci-testdev" },
-	{ .driver = "isa-parallel" }, /* the last: it is given something to print on */
+	[PRINTER] = { .driver = "isa-parallel" }, [FLASH] = { .driver = "cfi.pflash01" }, /* are given their backends */
 };
+
+/* A file without a name; what the guest programs need not survive. */
+static int open_flash(struct blk **out, struct err *e)
+{
+	char path[] = "/tmp/fuzz_chips.XXXXXX";
+	struct blk_options o;
+	int fd = mkstemp(path), rc;
+
+	if (fd < 0 || ftruncate(fd, FLASH_SIZE))
+		return err_set(e, errno, "%s: %s", path, strerror(errno));
+	close(fd);
+	blk_options_init(&o);
+	o.file = path;
+	o.format = "raw";
+	rc = blk_options_set(&o, "cache", "unsafe", e);
+	if (!rc)
+		rc = blk_open(out, &o, e);
+	unlink(path);
+	return rc;
+}
 
 int main(int argc, char **argv)
 {
@@ -291,6 +317,7 @@ int main(int argc, char **argv)
 		.on_event = on_event, .opaque = &m,
 	};
 	struct chr *printer = NULL;
+	struct blk *flash = NULL;
 	struct err e = { "" };
 	int rc;
 
@@ -301,7 +328,10 @@ int main(int argc, char **argv)
 	rc = chr_open(&c.serial[0], "null", &e);
 	if (!rc)
 		rc = chr_open(&printer, "null", &e);
-	devices[ARRAY_SIZE(devices) - 1].chr = printer;
+	devices[PRINTER].chr = printer;
+	if (!rc)
+		rc = open_flash(&flash, &e);
+	devices[FLASH].blk = flash;
 	if (!rc)
 		rc = pc_new(&m.pc, &c, &e);
 	if (rc) {
@@ -313,6 +343,7 @@ int main(int argc, char **argv)
 	pc_free(m.pc);
 	chr_free(c.serial[0]);
 	chr_free(printer);
+	blk_close(flash);
 	pthread_rwlock_destroy(&m.running);
 	return rc;
 }

@@ -203,7 +203,8 @@ static void fill_buffer(struct pflash *p, uint64_t off, uint8_t val)
 		p->buffer_lo = MIN(p->buffer_lo, at);
 		p->buffer_hi = MAX(p->buffer_hi, at + 1);
 	}
-	p->step = p->left-- ? STEP_FILL : STEP_CONFIRM;
+	p->step = p->left ? STEP_FILL : STEP_CONFIRM;
+	p->left -= p->left > 0;
 }
 
 static void confirm(struct pflash *p, uint64_t off, uint8_t val)

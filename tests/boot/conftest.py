@@ -196,12 +196,13 @@ class Terminal:
         """Wait for the regular expression in the output from `since` on; returns the match."""
         end = time.monotonic() + (limit or GUEST_LIMIT)
         while True:
+            ended = self.p.poll() is not None # what it has written is here by now, or comes with the next look
+            self.pump(0.2)
             m = re.search(pattern, self.text()[since:])
             if m:
                 return m
-            if time.monotonic() > end or (self.p.poll() is not None and not self.pump(0.2)):
+            if ended or time.monotonic() > end:
                 pytest.fail(f"no {pattern!r} in the output:\n{self.text()[-4000:]}")
-            self.pump(0.2)
 
     def send(self, data):
         os.write(self.master, data.encode() if isinstance(data, str) else data)

@@ -16,14 +16,15 @@ terminal_output serial
 set timeout=0
 """
 GRUB_MEMTEST = 'echo "GRUB says hello"\nlinux16 /memtest console=ttyS0,115200\nboot\n'
-SYSLINUX_CFG = """SERIAL 0 115200
-DEFAULT memtest
+SYSLINUX_CFG = """DEFAULT memtest
 PROMPT 0
 SAY %s says hello
 LABEL memtest
 LINUX memtest
 APPEND console=ttyS0,115200
 """
+# What the BIOS shows of its screen on the serial port may have a cursor's movement behind a line's first character.
+ISOLINUX_SAYS, SYSLINUX_SAYS, STARTED = "SOLINUX says hello", "YSLINUX says hello", r"Memtest86\+ v"
 TESTS = r"Memtest86\+ v[\s\S]*Status: Testing"
 
 
@@ -78,8 +79,8 @@ def test_grub_from_ide_disk(doppel, tmp_path):
 
 def test_isolinux_iso(terminal, tmp_path):
     t = terminal("run", "--cdrom", isolinux_iso(tmp_path / "iso.iso"), "--memory", "64M", cols=132)
-    t.expect("ISOLINUX says hello", BOOT_LIMIT)
-    t.expect("Loading memtest.*ok", BOOT_LIMIT)
+    t.expect(ISOLINUX_SAYS, BOOT_LIMIT)
+    t.expect(STARTED, BOOT_LIMIT)
 
 
 @long_only
@@ -87,8 +88,8 @@ def test_isolinux_iso(terminal, tmp_path):
 def test_syslinux_floppy(terminal, tmp_path, kib):
     t = terminal("run", "--floppy", f"{syslinux_floppy(tmp_path / 'floppy.img', kib)},readonly", "--memory", "64M", cols=132)
     t.expect("Booting from Floppy", BOOT_LIMIT)
-    t.expect("SYSLINUX says hello", BOOT_LIMIT)
-    t.expect(TESTS if kib == 1440 else "Loading memtest.*ok", BOOT_LIMIT)
+    t.expect(SYSLINUX_SAYS, BOOT_LIMIT)
+    t.expect(TESTS if kib == 1440 else STARTED, BOOT_LIMIT)
 
 
 @long_only

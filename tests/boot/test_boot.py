@@ -92,7 +92,7 @@ def test_script_on_standard_input(doppel, default_guest):
 
 @long_only
 def test_both_cpus_work(doppel, default_guest):
-    busy = "i=0; while [ $i -lt 8000 ]; do i=$((i+1)); done"
+    busy = "i=0; while [ $i -lt 24000 ]; do i=$((i+1)); done"
     r = guest_run(doppel, "sh", "-c", f"({busy}) & ({busy}) & wait; cat /proc/stat", options=["--cpus", "2"])
     assert r.status == 0, r
     for cpu in (0, 1):

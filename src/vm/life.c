@@ -26,9 +26,15 @@ static void note_end(struct vm *vm, enum vm_end end, uint32_t code, bool by_gues
 
 static void change_holds(struct vm *vm, unsigned clear, unsigned set, unsigned told)
 {
+	bool held;
+
 	lock_take(&vm->lock);
+	held = vm->holds;
 	vm->holds = (vm->holds & ~clear) | set;
 	vm->told |= told;
+	/* Somebody who was quicker than the start; the owner tells of all that follows when it does it. */
+	if (vm->state == VM_CREATED && held && !vm->holds)
+		vm->told |= BIT(VM_EVENT_RESUME);
 	pthread_cond_broadcast(&vm->cond);
 	lock_drop(&vm->lock);
 }

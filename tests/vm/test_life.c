@@ -70,7 +70,7 @@ static void *own(void *arg)
 	return NULL;
 }
 
-static void begin(bool hold_at_end, unsigned holds)
+static void build(bool hold_at_end)
 {
 	struct err e = { "" };
 	struct device_config *d;
@@ -88,6 +88,13 @@ static void begin(bool hold_at_end, unsigned holds)
 		fail_msg("%s", e.msg);
 	f.listener.on_event = on_event;
 	vm_listen(f.vm, &f.listener);
+}
+
+static void begin(bool hold_at_end, unsigned holds)
+{
+	struct err e = { "" };
+
+	build(hold_at_end);
 	vm_hold(f.vm, holds);
 	assert_int_equal(vm_start(f.vm, &e), 0);
 	pthread_create(&f.owner, NULL, own, NULL);
@@ -169,6 +176,23 @@ static void test_hold(void **state)
 	assert_false(f.seen[3].by_guest);
 }
 
+/* Who lets a machine go that is held before it has started hears that it goes. */
+static void test_early_go(void **state)
+{
+	struct err e = { "" };
+
+	build(false);
+	vm_hold(f.vm, VM_HOLD_USER);
+	vm_unhold(f.vm, VM_HOLD_USER);
+	assert_int_equal(vm_start(f.vm, &e), 0);
+	pthread_create(&f.owner, NULL, own, NULL);
+	wait_for_events(1);
+	assert_int_equal(f.seen[0].type, VM_EVENT_RESUME);
+	wait_for_count(0);
+	vm_stop(f.vm, 0);
+	end(VM_END_STOPPED, 0);
+}
+
 static void test_resets(void **state)
 {
 	uint32_t n;
@@ -243,7 +267,7 @@ static void test_end_calls(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hold), cmocka_unit_test(test_resets), cmocka_unit_test(test_kept_at_end),
+		cmocka_unit_test(test_hold), cmocka_unit_test(test_early_go), cmocka_unit_test(test_resets), cmocka_unit_test(test_kept_at_end),
 		cmocka_unit_test(test_power_off), cmocka_unit_test(test_end_calls),
 	};
 

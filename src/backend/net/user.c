@@ -22,6 +22,7 @@
 
 #define MAX_PUBLISH   64
 #define MAX_SOCKETS   900         /* that a guest may have open: net.c waits for 1024; half of the process' limit, if that is less */
+#define COUNT_MS      10          /* between two counts of the sockets of a guest that has too many */
 #define NAME_SIZE     64
 #define NET_DEFAULT   0x0a000200u /* 10.0.2.0, with the hosts that QEMU's users know: */
 #define MASK_DEFAULT  24
@@ -61,7 +62,7 @@ struct user {
 	Slirp *slirp;
 	unsigned max_sockets, n_sockets; /* that the guest may have; that there were when they were counted */
 	unsigned n_maybe;                /* frames since then that may have opened one */
-	bool recount;                    /* one that waits for the next count */
+	int64_t counted_ms;
 	struct list timers;
 	/* While libslirp fills in what to wait for, and hears what came of it. */
 	struct pollfd *fds;
@@ -268,20 +269,33 @@ static const SlirpCb callbacks = {
 enum { ETH_TYPE = 12, IP4_PROTO = 23, IP6_PROTO = 20, IP4_HEADER = 14, IP4_MIN = 20, IP6_HEADER = 54, TCP_FLAGS = 13, UDP_DEST = 2 };
 enum { PROTO_TCP = 6, PROTO_UDP = 17, TCP_SYN = 0x02, TCP_ACK = 0x10, DHCP_SERVER = 67 };
 
-/* The only way to count libslirp's sockets is to see which ones it wants to be waited for. */
-static void count_sockets(struct user *u, int *timeout_ms)
-{
-	u->n_sockets = u->n_fds;
-	u->n_maybe = 0;
-	if (u->recount)
-		*timeout_ms = 0;
-	u->recount = false;
-}
-
 /* Connections get three quarters, so that a guest that has too many of them can still ask for names. */
 static unsigned limit_of(const struct user *u, unsigned proto)
 {
 	return proto == PROTO_TCP ? u->max_sockets / 4 * 3 : u->max_sockets;
+}
+
+/*
+ * libslirp tells of its sockets only in a table for people, a line each under a headline. What it wants to be waited for is less: a UDP
+ * socket whose peer was unreachable is left out, but stays open until its time is up.
+ */
+static void count_sockets(struct user *u)
+{
+	char *table = slirp_connection_info(u->slirp);
+	unsigned lines = 0;
+
+	for (const char *c = table; c && *c; c++)
+		lines += *c == '\n';
+	free(table);
+	u->n_sockets = lines ? lines - 1 : 0;
+	u->n_maybe = 0;
+	u->counted_ms = now_ns(u) / NS_PER_MS;
+}
+
+/* Whether they were counted lately and were too many: a guest that goes on trying does not have them counted each time. */
+static bool surely_full(struct user *u, unsigned limit)
+{
+	return u->n_sockets >= limit && now_ns(u) / NS_PER_MS < u->counted_ms + COUNT_MS;
 }
 
 /* The protocol for which libslirp may open a socket when it gets this frame; 0: it opens none. */
@@ -301,27 +315,24 @@ static unsigned may_open(const uint8_t *f, size_t len)
 	return proto;
 }
 
-enum verdict { PASS, WAIT, DROP };
-
-/* Whether there may be one socket more. When it is not clear they are counted again first. */
-static enum verdict admit(struct user *u, const struct net_frame *f)
+/* Whether there may be the socket more that this frame may open. */
+static bool admit(struct user *u, const struct net_frame *f)
 {
-	unsigned proto = may_open(f->data, f->len);
+	unsigned proto = may_open(f->data, f->len), limit = limit_of(u, proto);
 
 	if (!proto)
-		return PASS;
-	if (u->n_sockets + u->n_maybe < limit_of(u, proto)) {
+		return true;
+	if (u->n_sockets + u->n_maybe >= limit && !surely_full(u, limit))
+		count_sockets(u);
+	if (u->n_sockets + u->n_maybe < limit) {
 		u->n_maybe++;
-		return PASS;
+		return true;
 	}
-	u->recount = u->n_maybe;
-	if (u->recount)
-		return WAIT;
 	guest_log("user-mode network: the guest has %u connections; no more until some have ended", u->n_sockets);
 	lock_take(&u->n.lock);
 	u->n.sent.dropped++;
 	lock_drop(&u->n.lock);
-	return DROP;
+	return false;
 }
 
 static void set_limit(struct user *u)
@@ -385,12 +396,14 @@ static unsigned user_prepare(struct net *n, struct pollfd *fds, unsigned max, in
 	}
 	u->fds = fds;
 	u->max_fds = max;
+	if (unlikely(u->n_sockets >= limit_of(u, PROTO_TCP)) && !surely_full(u, limit_of(u, PROTO_TCP)))
+		count_sockets(u);
 	slirp_pollfds_fill(u->slirp, &wait, add_poll, u);
 	list_for_each(t, &u->timers, node)
 		if (t->due_ms >= 0)
 			wait = (uint32_t)MIN(wait, (uint64_t)MAX(t->due_ms - now, 0));
 	*timeout_ms = wait == UINT32_MAX ? -1 : (int)MIN(wait, (uint32_t)POLL_MAX_MS);
-	count_sockets(u, timeout_ms);
+	u->n_sockets = MAX(u->n_sockets, u->n_fds); /* clients of published ports have come without a frame of the guest's */
 	return u->n_fds;
 }
 
@@ -423,10 +436,8 @@ static bool user_output(struct net *n, const struct net_frame *f)
 	struct user *u = CONTAINER_OF(n, struct user, n);
 	uint8_t copy[NET_MAX_FRAME];
 
-	enum verdict v = admit(u, f);
-
-	if (v != PASS)
-		return v == DROP;
+	if (!admit(u, f))
+		return true; /* dropped */
 	if (!f->off.needs_csum) {
 		slirp_input(u->slirp, f->data, (int)f->len);
 		return true;

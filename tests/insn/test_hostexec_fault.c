@@ -17,6 +17,7 @@
 #include "tiny.h"
 
 #define PTE_PWU 7u /* present, writable, user */
+#define PTE_D   BIT(6)
 #define LO   TINY_HIGH        /* two neighbours in linear memory */
 #define HI   (TINY_HIGH + 0x1000u)
 #define FAR_PAGE 0x200000u    /* a frame that does not follow LO's */
@@ -443,6 +444,48 @@ static void test_masked_forms(void **state)
 	assert_int_equal(RUN(evex_broadcast), TINY_HLT);
 }
 
+/* A store that writes nothing leaves its page clean, whatever is read around it; one that writes does so each time. */
+GUEST(evex_store_often, 64,
+      "mov $3, %ecx\n"
+      "1: mov (%rsi), %eax\nvmovdqu32 %zmm2, 8(%rsi){%k1}\nmov 16(%rsi), %edx\nvmovdqu8 %zmm2, 72(%rsi){%k2}\ndec %ecx\njnz 1b\nhlt\n");
+GUEST(vmask_store_often, 64, "mov $3, %ecx\n1: mov (%rsi), %eax\nvpmaskmovd %ymm2, %ymm3, 8(%rsi)\ndec %ecx\njnz 1b\nhlt\n");
+
+static void enter_clean(uint64_t k)
+{
+	enter_masked(k);
+	s->gpr[R_SI] = HI - 1024;
+	tiny_set_pte(t, HI - 1024, tiny_pte(t, HI - 1024) & ~PTE_D);
+	tiny_poke(t, HI - 1024 + 8, 4, 7);
+}
+
+static bool is_dirty(void)
+{
+	return tiny_pte(t, HI - 1024) & PTE_D;
+}
+
+static void test_masked_dirty(void **state)
+{
+	need("avx512bw");
+	enter_clean(0);
+	assert_int_equal(RUN(evex_store_often), TINY_HLT);
+	assert_false(is_dirty());
+	assert_int_equal(tiny_peek(t, HI - 1024 + 8, 4), 7);
+	enter_clean(2);
+	assert_int_equal(RUN(evex_store_often), TINY_HLT);
+	assert_true(is_dirty());
+	assert_int_equal(tiny_peek(t, HI - 1024 + 8, 4), 7);
+	assert_int_equal(tiny_peek(t, HI - 1024 + 12, 4), 101);
+	enter_clean(0);
+	memset(s->fpu.zmm[3], 0, 64);
+	assert_int_equal(RUN(vmask_store_often), TINY_HLT);
+	assert_false(is_dirty());
+	enter_clean(0);
+	memset(s->fpu.zmm[3], 0x80, 4);
+	assert_int_equal(RUN(vmask_store_often), TINY_HLT);
+	assert_true(is_dirty());
+	assert_int_equal(tiny_peek(t, HI - 1024 + 8, 4), 100);
+}
+
 GUEST(vmask_load, 64, "vmaskmovps (%rsi), %ymm3, %ymm1\nhlt\n");
 GUEST(vmask_store, 64, "vpmaskmovd %ymm2, %ymm3, (%rsi)\nhlt\n");
 GUEST(maskmov, 64, "mov %rsi, %rdi\nmaskmovdqu %xmm3, %xmm2\nhlt\n");
@@ -730,7 +773,7 @@ int main(void)
 		cmocka_unit_test(test_error_order),	cmocka_unit_test(test_locked_alias),
 		cmocka_unit_test(test_alignment_check),
 		cmocka_unit_test(test_masked_load),	cmocka_unit_test(test_masked_store),
-		cmocka_unit_test(test_masked_forms),	cmocka_unit_test(test_vmaskmov),
+		cmocka_unit_test(test_masked_forms),	cmocka_unit_test(test_masked_dirty),	cmocka_unit_test(test_vmaskmov),
 		cmocka_unit_test(test_gather_fault),	cmocka_unit_test(test_gather_vex_fault),
 		cmocka_unit_test(test_scatter_fault),	cmocka_unit_test(test_scattered_pages),
 		cmocka_unit_test(test_scattered_masked_store),

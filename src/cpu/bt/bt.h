@@ -114,6 +114,7 @@ struct bt_site {
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB of one that only reads: behind the check, where any [T0 + T1] of that size will do; or 0 */
 	uint8_t op, len, reg; /* SITE_SYSTEM: enum bt_system_op, length, and what the operation says */
+	uint8_t masked;  /* SITE_TLB: what is written is up to a mask, and may be nothing */
 };
 
 /* -- Blocks -------------------------------------------------------------------------------------------- */
@@ -368,6 +369,8 @@ enum mmu_mode bt_mmu_mode(const struct vcpu *v);
 /* Enter the page of an access if it is RAM and may be accessed so. *err: the error code of a page fault. */
 enum bt_fill { BT_FILLED, BT_PAGE_FAULT, BT_NOT_PLAIN /* the reference has to do the access */ };
 enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode, uint32_t *err);
+/* The same for the access of a SITE_TLB. A store that may turn out to write nothing is not plain unless D is set. */
+enum bt_fill bt_tlb_fill_site(struct bt *bt, const struct bt_site *site, uint64_t la, uint32_t *err);
 /* Host address of [la, la + size) for an access by general-regs-only C code; NULL: the reference has to do it. */
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global);

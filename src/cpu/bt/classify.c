@@ -68,7 +68,7 @@ static bool is_plain_integer(ZydisInstructionCategory c)
 	}
 }
 
-/* SSE and later: everything but what has several memory elements or writes under a mask. */
+/* SSE and later: everything but what has several memory elements. */
 static bool is_plain_vector(const struct bt_insn *in)
 {
 	switch (in->i.meta.category) {
@@ -87,23 +87,31 @@ static bool is_plain_vector(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_MASKMOVQ:
 	case ZYDIS_MNEMONIC_MASKMOVDQU:
 	case ZYDIS_MNEMONIC_VMASKMOVDQU:
-	case ZYDIS_MNEMONIC_VMASKMOVPS:
-	case ZYDIS_MNEMONIC_VMASKMOVPD:
-	case ZYDIS_MNEMONIC_VPMASKMOVD:
-	case ZYDIS_MNEMONIC_VPMASKMOVQ:
 	case ZYDIS_MNEMONIC_FXSAVE:
 	case ZYDIS_MNEMONIC_FXRSTOR:
 	case ZYDIS_MNEMONIC_FXSAVE64:
 	case ZYDIS_MNEMONIC_FXRSTOR64:
 		return false;
 	default:
-		break;
+		return true;
 	}
-	/*
-	 * Memory under a mask suppresses faults element by element. Where all of it may be read there are none, and the
-	 * reference does the others; but a store under a mask must not set D where it does not write.
-	 */
-	return !(in->mem && in->writes_mem && in->i.avx.mask.reg != ZYDIS_REGISTER_K0 && in->i.avx.mask.reg != ZYDIS_REGISTER_NONE);
+}
+
+/*
+ * Memory under a mask suppresses faults element by element. Where all of it may be accessed there are none, and the reference
+ * does the others. But a store must not set D where it does not write: what its check misses is handled with care (run.c).
+ */
+static bool writes_under_mask(const struct bt_insn *in)
+{
+	switch (in->i.mnemonic) {
+	case ZYDIS_MNEMONIC_VMASKMOVPS:
+	case ZYDIS_MNEMONIC_VMASKMOVPD:
+	case ZYDIS_MNEMONIC_VPMASKMOVD:
+	case ZYDIS_MNEMONIC_VPMASKMOVQ:
+		return in->writes_mem;
+	default:
+		return in->writes_mem && in->i.avx.mask.reg != ZYDIS_REGISTER_K0 && in->i.avx.mask.reg != ZYDIS_REGISTER_NONE;
+	}
 }
 
 /* Zydis names no register of theirs: VZEROUPPER, and conversions from memory to a general register, which use MXCSR. */
@@ -215,6 +223,7 @@ static void find_operands(struct bt_insn *in)
 	}
 	in->x87 = bt_is_x87(in);
 	in->fpu |= in->x87 || is_hidden_vector(in);
+	in->masked = writes_under_mask(in);
 }
 
 /* A direct branch to a non-canonical target faults itself, with nothing pushed. */

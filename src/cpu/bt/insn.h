@@ -38,6 +38,7 @@ struct bt_insn {
 	uint8_t cls;
 	bool fpu;         /* touches x87, MMX, vector or mask state */
 	bool writes_mem;
+	bool masked;      /* of its memory operand it writes only what a mask says */
 	bool x87;         /* an x87 instruction, control instructions included */
 	uint8_t uses[2], defs[2];       /* r10, r11 as data operands: read (or partly written), written */
 	uint64_t target;  /* outside of 64-bit mode, of a direct branch; 0: unknown */

@@ -10,7 +10,8 @@
  * 1. That addresses are a constant apart is seen by following values: a register holds a root (what it held when last changed
  *    in an unknown way) plus an offset.
  * 2. A check must not say "write" unless a write of the group follows for sure: the page would become dirty by a store behind
- *    a branch that was taken. So a write joins a group that is checked for writes already, or one without a branch between.
+ *    a branch that was taken. So a write joins a group that is checked for writes already, or one without a branch between; and
+ *    one under a mask, which may write nothing, joins none.
  * 3. Nothing that may change translations comes between a check and an access of its group: groups end at all instructions
  *    that are not plain (classes from BT_LEAVE on, but for JCC). A miss on the way adds to the TLB only.
  *
@@ -140,7 +141,7 @@ static bool memory_access(const struct planner *l, const struct bt_insn *in, str
 	const ZydisDecodedOperandMem *m = &in->mem->mem;
 
 	if (in->i.address_width != 64 || m->segment == ZYDIS_REGISTER_FS || m->segment == ZYDIS_REGISTER_GS ||
-	    in->mem->size > BT_MAX_CROSSING * 8 || !in->i.raw.modrm.offset)
+	    in->mem->size > BT_MAX_CROSSING * 8 || !in->i.raw.modrm.offset || in->masked)
 		return false;
 	*a = (struct access){ .size = in->mem->size / 8u, .write = in->writes_mem, .disp = m->disp.value, .index = BT_PLAN_NONE };
 	if (m->base == ZYDIS_REGISTER_RIP) {

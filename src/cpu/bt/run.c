@@ -497,7 +497,7 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 	if (bt_crosses(la, site->size))
 		return do_crossing(bt, site, la, ex);
 	if (!thrashes(bt, site, la))
-		fill = bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(v), &err);
+		fill = bt_tlb_fill_site(bt, site, la, &err);
 	if (fill == BT_FILLED)
 		return retry(bt, site);
 	bt_turn_step(bt);

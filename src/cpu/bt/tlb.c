@@ -265,7 +265,9 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 		note_large(bt, la, tr->page_shift);
 }
 
-enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode, uint32_t *err)
+/* access: what the walk is for, which is all that it does to the guest's tables. */
+static enum bt_fill fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_access access, enum mmu_mode mode,
+			 uint32_t *err)
 {
 	struct vcpu *v = bt->v;
 	struct mmu_translation tr;
@@ -274,8 +276,7 @@ enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, 
 	if (!x86_canonical(&v->s, la) || (la & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
 		return BT_NOT_PLAIN;
 	v->stats.tlb_misses++;
-	*err = mmu_walk_cached(&v->tlb->ps, v->tlb->pcid, &v->s, v->mem, v->cpuid->gpa_bits, la,
-			       write ? ACCESS_WRITE : ACCESS_READ, mode, &tr);
+	*err = mmu_walk_cached(&v->tlb->ps, v->tlb->pcid, &v->s, v->mem, v->cpuid->gpa_bits, la, access, mode, &tr);
 	if (*err) {
 		*err &= ~(uint32_t)MMU_FAULT;
 		return BT_PAGE_FAULT;
@@ -283,9 +284,27 @@ enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, 
 	page = nested_find(v->nested, tr.gpa);
 	if (!page->host || (write && !nested_writable(page)))
 		return BT_NOT_PLAIN;
+	if (write && access != ACCESS_WRITE && !(tr.can_write && tr.dirty))
+		return BT_NOT_PLAIN;
 	enter(bt, mode, la, &tr, page->host);
 	tlb_set(bt, mode)->view->tlb[mode].tag[write][(la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1)] = la & PAGE_MASK;
 	return BT_FILLED;
+}
+
+enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode, uint32_t *err)
+{
+	return fill(bt, la, size, write, write ? ACCESS_WRITE : ACCESS_READ, mode, err);
+}
+
+enum bt_fill bt_tlb_fill_site(struct bt *bt, const struct bt_site *site, uint64_t la, uint32_t *err)
+{
+	enum mmu_mode mode = bt_mmu_mode(bt->v);
+	enum bt_fill done;
+
+	if (!site->masked)
+		return bt_tlb_fill(bt, la, site->size, site->write, mode, err);
+	done = fill(bt, la, site->size, true, ACCESS_READ, mode, err);
+	return done == BT_FILLED ? done : BT_NOT_PLAIN;
 }
 
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode)

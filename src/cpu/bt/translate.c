@@ -228,7 +228,8 @@ static void emit_memory(struct translation *t, const struct bt_insn *in)
 	else if (!in->writes_mem)
 		s->site.pass = s->behind = t->a.pc;
 	else
-		s->site.cross = in->i.mnemonic != ZYDIS_MNEMONIC_XCHG && !(in->i.attributes & ZYDIS_ATTRIB_HAS_LOCK);
+		s->site.cross = in->i.mnemonic != ZYDIS_MNEMONIC_XCHG && !(in->i.attributes & ZYDIS_ATTRIB_HAS_LOCK) && !in->masked;
+	s->site.masked = in->masked;
 	if (in->mem->size < NATIVE_CROSSING * 8 || in->mem->size > BT_MAX_CROSSING * 8 || t->keep_flags)
 		s->behind = 0;
 	s->mmu = t->mode.mmu;

@@ -3,6 +3,7 @@
 #ifndef DOPPEL_TESTS_FUZZ_FUZZ_H
 #define DOPPEL_TESTS_FUZZ_FUZZ_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,14 @@ static inline struct fuzz_options fuzz_parse(int argc, char **argv, double secon
 	if (!o.seed)
 		o.seed = seed;
 	return o;
+}
+
+/* Whether one more is due after n of them. Time is not up before there were enough for what all of them show together: the machine may be slow. */
+#define FUZZ_LEAST 400
+
+static inline bool fuzz_goes_on(const struct fuzz_options *o, double start, uint64_t n)
+{
+	return n < o->iterations && (n < FUZZ_LEAST || fuzz_now() - start < o->seconds);
 }
 
 /* The next random number (xorshift64*); state is not 0. */

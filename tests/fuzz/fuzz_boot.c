@@ -198,7 +198,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	make_templates(&f);
-	for (n = 0; n < o.iterations && fuzz_now() - start < o.seconds; n++)
+	for (n = 0; fuzz_goes_on(&o, start, n); n++)
 		one(&f);
 	printf("fuzz_boot: %" PRIu64 " kernels: %" PRIu64 " loaded, %" PRIu64 " refused\n", n, f.loaded,
 	       f.refused);
@@ -206,5 +206,5 @@ int main(int argc, char **argv)
 		strbuf_release(&f.templates[i]);
 	ram_free(f.ram);
 	free(f.cpu);
-	return !f.loaded || !f.refused ? (o.iterations > 100) : 0;
+	return !f.loaded || !f.refused ? (o.iterations >= FUZZ_LEAST) : 0;
 }

@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 	}
 	if (pthread_create(&f.owner, NULL, own, &f))
 		abort();
-	while (f.answered < o.iterations && fuzz_now() - start < o.seconds && vm_call(f.vm, one, &f))
+	while (fuzz_goes_on(&o, start, f.answered) && vm_call(f.vm, one, &f))
 		;
 	vm_stop(f.vm, 0);
 	pthread_join(f.owner, NULL);
@@ -138,5 +138,5 @@ int main(int argc, char **argv)
 	strbuf_release(&f.kernel);
 	strbuf_release(&f.session.reply);
 	printf("fuzz_gdb: %" PRIu64 " packets, %" PRIu64 " stops reported, %" PRIu64 " times on\n", f.answered, f.stepped, f.resumed);
-	return o.iterations > 1000 && (!f.stepped || !f.resumed);
+	return o.iterations >= FUZZ_LEAST && (!f.stepped || !f.resumed);
 }

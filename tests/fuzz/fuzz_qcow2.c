@@ -267,7 +267,7 @@ int main(int argc, char **argv)
 		make_template(&f, i);
 	make_luks(&f);
 	start = fuzz_now();
-	for (n = 0; n < o.iterations && fuzz_now() - start < o.seconds; n++) {
+	for (n = 0; fuzz_goes_on(&o, start, n); n++) {
 		one(&f);
 		if (n % 50 == 49)
 			one_luks(&f);
@@ -279,5 +279,5 @@ int main(int argc, char **argv)
 	sim_free(f.luks);
 	loop_free(f.loop);
 	unlink(f.secret);
-	return !f.opened || !f.refused ? (o.iterations > 100) : 0;
+	return !f.opened || !f.refused ? (o.iterations >= FUZZ_LEAST) : 0;
 }

@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 	}
 	if (pthread_create(&f.owner, NULL, own, &f))
 		abort();
-	while (f.sent < o.iterations && fuzz_now() - start < o.seconds)
+	while (fuzz_goes_on(&o, start, f.sent))
 		one(&f);
 	vm_stop(f.vm, 0);
 	pthread_join(f.owner, NULL);
@@ -168,5 +168,5 @@ int main(int argc, char **argv)
 	monitor_env_release(&f.env);
 	strbuf_release(&f.kernel);
 	printf("fuzz_qmp: %" PRIu64 " messages, %" PRIu64 " answers, %" PRIu64 " of them errors\n", f.sent, f.answers, f.errors);
-	return o.iterations > 1000 && (!f.answers || f.errors == f.answers);
+	return o.iterations >= FUZZ_LEAST && (!f.answers || f.errors == f.answers);
 }

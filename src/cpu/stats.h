@@ -32,6 +32,7 @@
 	X(bt_cache_flushes, "translator: flushes of all code")                   \
 	X(bt_dropped, "translator: blocks dropped because their page changed")   \
 	X(bt_woken, "translator: of these, put back to work unchanged")          \
+	X(bt_beside_code, "translator: stores to pages that hold code, beside that") \
 	X(bt_chains, "translator: jumps chained to the block they lead to")      \
 	X(bt_unchains, "translator: jumps that lost the block they led to")
 

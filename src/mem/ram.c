@@ -270,7 +270,7 @@ void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t
 	r->opaque = opaque;
 }
 
-void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa), void *opaque)
+void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa, bool page), void *opaque)
 {
 	r->code_marked = code_marked;
 	r->mark_opaque = opaque;
@@ -284,13 +284,16 @@ uint32_t ram_mark_code(struct ram *r, uint64_t gpa, uint64_t len)
 
 	if ((atomic_load(&r->granules[page]) & granules) != granules)
 		atomic_fetch_or(&r->granules[page], granules);
-	if (atomic_load(&r->flags[page]) & RAM_PAGE_CODE)
+	if (atomic_load(&r->flags[page]) & RAM_PAGE_CODE) {
+		if (r->code_marked)
+			r->code_marked(r->mark_opaque, gpa, false);
 		return version;
+	}
 	lock_take(&r->own->mark_lock);
 	atomic_fetch_or(&r->flags[page], RAM_PAGE_ARMING);
 	barrier(r);
 	if (r->code_marked)
-		r->code_marked(r->mark_opaque, gpa);
+		r->code_marked(r->mark_opaque, gpa, true);
 	flags = atomic_load(&r->flags[page]);
 	while ((flags & RAM_PAGE_ARMING) &&
 	       !atomic_compare_exchange_weak(&r->flags[page], &flags,

@@ -39,7 +39,7 @@ struct ram {
 	_Atomic uint64_t *granules;
 	void (*code_changed)(void *opaque, uint64_t gpa, uint64_t len); /* may be NULL */
 	void *opaque;
-	void (*code_marked)(void *opaque, uint64_t gpa); /* may be NULL; see ram_set_mark_listener */
+	void (*code_marked)(void *opaque, uint64_t gpa, bool page); /* may be NULL; see ram_set_mark_listener */
 	void *mark_opaque;
 	const struct ram_tracer *tracer; /* NULL, or who hears of stores; see ram_trace */
 	struct ram_own *own; /* ram.c's: dirty log, marking lock, sizes of the mappings */
@@ -123,10 +123,11 @@ void ram_set_listener(struct ram *r, void (*code_changed)(void *opaque, uint64_t
 		      void *opaque);
 
 /*
- * Called when a page gets RAM_PAGE_CODE, before anybody reads its bytes as code: an engine whose stores do not
- * look at the flags makes sure in here that none of them can still reach the page unseen. A leaf lock is held.
+ * Called before anybody reads bytes as code: an engine whose stores do not look at the flags makes sure in here that none
+ * of them can still reach those unseen. page: their page gets RAM_PAGE_CODE, and a leaf lock is held; else it has
+ * that, and what is left are stores beside its code that are under way (whoever has set the bits of their pieces).
  */
-void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa), void *opaque);
+void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint64_t gpa, bool page), void *opaque);
 
 /*
  * Say that len bytes (at least 1) from gpa on, as far as they are in its page, are about to be read as code. Sets

@@ -321,8 +321,51 @@ static void test_data_beside(void **state)
 	assert_int_equal(run_long(t), 20000);
 	assert_int_equal(tiny_peek(t, TINY_CODE + 4, 4), 20000);
 	assert_int_equal(tiny_peek(t, TINY_CODE + 0xffc, 4), 20000);
-	if (bt)
+	if (bt) { /* in translated code, but for what lockstep follows step by step */
 		assert_in_range(t->v->stats.bt_translations, 1, 20);
+		assert_true(t->v->stats.bt_beside_code >= 3 * 20000);
+	}
+}
+
+/*
+ * Every kind of store that passes beside code, in 64-bit and 32-bit code, with flags that matter across it: pieces of a page
+ * become code one after the other while the page is written to.
+ */
+GUEST(grows_64, 64, "mov $60, %ecx; mov $0x100fc0, %ebx; xor %edx, %edx; 1: cmp %ecx, %ecx; movl $0xb8, (%rbx); movw $0, 3(%rbx);"
+		    "movb $0xc3, 5(%rbx); mov %ecx, 1(%rbx); jne 2f; mov %rsp, %rbp; lea 0x20(%rbx), %rsp; push %rcx; push $7; mov %rbp, %rsp;"
+		    "call *%rbx; add %rax, %rdx; add 0x18(%rbx), %rdx; add 0x10(%rbx), %rdx; sub $64, %ebx; dec %ecx; jnz 1b; 2: hlt");
+GUEST(grows_32, 32, "mov $60, %ecx; mov $0x100fc0, %ebx; xor %edx, %edx; 1: cmp %ecx, %ecx; movl $0xb8, (%ebx); movw $0, 3(%ebx);"
+		    "movb $0xc3, 5(%ebx); mov %ecx, 1(%ebx); jne 2f; mov %esp, %ebp; lea 0x20(%ebx), %esp; push %ecx; push $7; mov %ebp, %esp;"
+		    "call *%ebx; add %eax, %edx; add 0x1c(%ebx), %edx; add 0x18(%ebx), %edx; sub $64, %ebx; dec %ecx; jnz 1b; 2: hlt");
+
+static void test_grows(void **state)
+{
+	struct tiny *t = *state;
+	bool bt = !strcmp(t->v->engine->name, "bt");
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE, grows_64);
+	assert_int_equal(run_long(t), 2 * (60 * 61 / 2) + 60 * 7);
+	tiny_enter(t, TINY_PAGED32, 0);
+	TINY_LOAD(t, TINY_CODE, grows_32);
+	assert_int_equal(run_long(t), 2 * (60 * 61 / 2) + 60 * 7);
+	if (bt)
+		assert_true(t->v->stats.bt_beside_code > 59 * 4);
+}
+
+/* A store beside code says nothing of the rest of its page: REP MOVS and STOS from there into code. */
+GUEST(rep_into, 64, "mov $100, %ecx; xor %edx, %edx; mov $0x100040, %ebx; movl $0xc3c88948, (%rbx); 1: mov %ecx, %esi; call *%rbx; add %rax, %rdx;"
+		    "mov $0x100000, %edi; mov $0xa000, %esi; mov %ecx, %eax; mov $0x44, %ecx; rep movsb; mov %eax, %ecx; call *%rbx; sub %rax, %rdx;"
+		    "movl $0xc3c88948, (%rbx); dec %ecx; jnz 1b; hlt");
+
+static void test_rep_into(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, TINY_CODE, rep_into);
+	tiny_poke(t, TINY_DATA + 0x40, 4, 0xc3c03148); /* xor %rax, %rax; ret: over mov %rcx, %rax; ret */
+	assert_int_equal(run_long(t), 100 * 101 / 2);
 }
 
 /* One of two functions in a page is rewritten at each turn. The other one sleeps and wakes; it is not translated again. */
@@ -408,7 +451,8 @@ int main(void)
 		TEST(test_both_names),	 TEST(test_remap),	   TEST(test_reuse),	  TEST(test_crossing),
 		TEST(test_crossing_second), TEST(test_dma_next),   TEST(test_dma_function), TEST(test_user),
 		TEST(test_other_modes),	 TEST(test_pressure),
-		TEST(test_data_beside),	 TEST(test_wakes),	   TEST(test_takes_turns),
+		TEST(test_data_beside),	 TEST(test_grows),	   TEST(test_rep_into),	  TEST(test_wakes),
+		TEST(test_takes_turns),
 		TEST(test_behind_sti),
 	};
 

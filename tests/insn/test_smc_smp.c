@@ -153,12 +153,35 @@ static void test_flush_both(void **state)
 	assert_int_equal(shared32(d, 40), 4000 * adds);
 }
 
+/*
+ * A compiler thread: vCPU 0 writes function n beside those that vCPU 1 has run, and says so; up to 8 wait. 1 executes CPUID and
+ * the function, which must be all there. Every 64 functions a page is full, and the first store to one of them makes it data again.
+ */
+GUEST(jit_write, 64, "xor %ecx, %ecx; 1: inc %ecx; mov %ecx, %ebx; shl $6, %ebx; and $0x1fc0, %ebx; add $0x400000, %ebx; movb $0xb8, (%rbx);"
+		     "mov %ecx, 1(%rbx); movb $0xc3, 5(%rbx); mov %ecx, 64(%rdi); lea -8(%rcx), %eax; 2: cmp %eax, (%rdi); jl 2b;"
+		     "cmp $300, %ecx; jne 1b; movb $1, (%rdx); hlt");
+GUEST(jit_run, 64, "mov %rdx, %rbp; xor %r9d, %r9d; 1: inc %r9d; 2: cmp %r9d, 64(%rdi); jl 2b; xor %eax, %eax; cpuid;"
+		   "mov %r9d, %ebx; shl $6, %ebx; and $0x1fc0, %ebx; add $0x400000, %ebx; call *%rbx; cmp %r9d, %eax; jne 3f; mov %r9d, (%rdi);"
+		   "cmp $300, %r9d; jne 1b; movb $1, (%rbp); 3: hlt");
+
+static void test_beside(void **state)
+{
+	struct duo *d = *state;
+	bool bt = !strcmp(d->v[0]->engine->name, "bt");
+
+	assert_true(DUO_RUN(d, jit_write, jit_run));
+	assert_int_equal(shared32(d, 0), 300);
+	if (bt)
+		assert_true(d->v[0]->stats.bt_beside_code > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(unsynchronized), TEST(serialized), TEST(alias), TEST(one_page), TEST(flush), TEST(flush_both),
+		TEST(beside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

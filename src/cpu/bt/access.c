@@ -176,6 +176,14 @@ struct bt_stub *bt_emit_check(struct translation *t, const struct bt_insn *in, u
 	return emit_lookup(t, in, SITE_TLB, size, write, retry, t->bt->tlb[t->mode.mmu].host);
 }
 
+void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
+{
+	struct bt_stub *s = bt_emit_check(t, in, size, write, retry);
+
+	if (write)
+		s->site.pass = t->a.pc;
+}
+
 void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
 {
 	emit_lookup(t, in, SITE_GROUP, size, write, retry, t->bt->tlb[t->mode.mmu].addend);

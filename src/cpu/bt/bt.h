@@ -112,7 +112,7 @@ struct bt_site {
 	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed. SITE_INTERP: a limit */
 	uint8_t parked;  /* SITE_LOOKUP: the flags are parked where it stands (flags.c) */
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
-	uint32_t pass;   /* SITE_TLB of one that only reads: behind the check, where any [T0 + T1] of that size will do; or 0 */
+	uint32_t pass;   /* SITE_TLB: behind the check, where [T0 + T1] is the access; of one that only reads any of that size; or 0 */
 	uint8_t op, len, reg; /* SITE_SYSTEM: enum bt_system_op, length, and what the operation says */
 	uint8_t masked;  /* SITE_TLB: what is written is up to a mask, and may be nothing */
 };
@@ -312,6 +312,9 @@ struct bt {
 	uint32_t fetch_fault;    /* MMU_FAULT and the error code, if the last fetch ended so */
 	_Atomic bool in_code;    /* runs code of the cache or holds on to something in it: see cache.h */
 	_Atomic bool drop_writes; /* a page has become code: forget write tags */
+	_Atomic uint32_t passing; /* odd: may be storing beside code (bt_pass_store()); counted on at the exit behind that */
+	uint64_t code_gpa;       /* of the store that found a page of code, */
+	uint8_t *code_page;      /* and that page's host address */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
 	uint64_t translation_ticks;      /* of the TSC, spent in bt_translate() */
 	uint64_t turn_step_rip;  /* where the reference stepped in this turn; only if turn_stepped */
@@ -367,16 +370,27 @@ void bt_tlb_catch_up(struct bt *bt); /* with what the guest has flushed since th
 void bt_tlb_drop_writes(struct bt *bt);
 enum mmu_mode bt_mmu_mode(const struct vcpu *v);
 /* Enter the page of an access if it is RAM and may be accessed so. *err: the error code of a page fault. */
-enum bt_fill { BT_FILLED, BT_PAGE_FAULT, BT_NOT_PLAIN /* the reference has to do the access */ };
+enum bt_fill {
+	BT_FILLED, BT_PAGE_FAULT,
+	BT_NOT_PLAIN, /* the reference has to do the access */
+	BT_CODE_PAGE, /* so it has, unless bt_pass_store() finds that it is beside the code */
+};
 enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode, uint32_t *err);
 /* The same for the access of a SITE_TLB. A store that may turn out to write nothing is not plain unless D is set. */
 enum bt_fill bt_tlb_fill_site(struct bt *bt, const struct bt_site *site, uint64_t la, uint32_t *err);
+/*
+ * Behind BT_CODE_PAGE, inside: whether translated code may make this store, and no other, in a page that holds code elsewhere. Then T0
+ * and T1 for it are in exit_t0 and exit_t1, and who marks code waits until we have left again (bt->passing).
+ */
+bool bt_pass_store(struct bt *bt, uint64_t la, unsigned size);
+/* Two accesses of one instruction, which goes on at `retry`, that take each other's place in the TLB would miss for ever: A, B, A. */
+bool bt_tlb_thrashes(struct bt *bt, uint32_t retry, uint64_t la);
 /* Host address of [la, la + size) for an access by general-regs-only C code; NULL: the reference has to do it. */
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global);
 void bt_jc_clear(struct bt *bt);
 /* Listener for pages that become code (mem/ram.h); group is the struct vcpu_group. */
-void bt_page_becomes_code(void *group, uint64_t gpa);
+void bt_page_becomes_code(void *group, uint64_t gpa, bool page);
 
 /* turn.c: what one turn of run() did, for v->turn. */
 void bt_turn_begin(struct bt *bt, const struct bt_block *b);  /* NULL: no block */

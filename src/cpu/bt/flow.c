@@ -113,7 +113,7 @@ static void emit_stack_check(struct translation *t, const struct bt_insn *in, in
 		load_slot(&t->a, T1, &t->bt->group[BT_STACK_GROUP]);
 		return;
 	}
-	bt_emit_check(t, in, 8, write, retry);
+	bt_emit_one_check(t, in, 8, write, retry);
 }
 
 static void emit_move_rsp(struct translation *t, int32_t by)

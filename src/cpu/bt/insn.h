@@ -127,6 +127,8 @@ void bt_emit_x87_note(struct translation *t, unsigned n); /* behind instruction 
 void bt_emit_address(struct translation *t, const struct bt_insn *in);
 /* T0 holds a linear address: leave by the stub that is returned unless size bytes there may be accessed; then [T0 + T1]. */
 struct bt_stub *bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+/* The same where the access of size bytes there is the only one: a store may pass beside code (bt_pass_store()). */
+void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
 /* The same for the span of a group; then T1 is what to add to an address in it. Without it: FORM_UNGROUPED. */
 void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
 /* The instruction, which has no stolen register for data, with `base` for its base and T1 for its index. */

@@ -61,7 +61,7 @@ static void check_stack(struct translation *t, const struct bt_insn *in, int32_t
 {
 	bt_emit_register_offset(t, R_SP, disp, t->mode.legacy.stack32);
 	bt_emit_linear(t, in, SEG_SS, size, write);
-	bt_emit_check(t, in, size, write, retry);
+	bt_emit_one_check(t, in, size, write, retry);
 }
 
 static void store_constant(struct translation *t, unsigned size, uint32_t val)

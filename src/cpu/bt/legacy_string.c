@@ -29,7 +29,7 @@ static void check(struct translation *t, const struct bt_insn *in, const struct 
 {
 	bt_emit_register_offset(t, reg, 0, e->wide32);
 	bt_emit_linear(t, in, reg == R_SI ? e->source : SEG_ES, e->size, write);
-	bt_emit_check(t, in, e->size, write, retry);
+	bt_emit_one_check(t, in, e->size, write, retry);
 }
 
 /* [SI] to the slot, then the address of [DI] in T0 and the value in T1. */

@@ -343,6 +343,8 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 	load_context(bt);
 	bt_fpu_resume(bt);
 	bt_enter(bt, code);
+	if (unlikely(atomic_load_explicit(&bt->passing, memory_order_relaxed) & 1))
+		atomic_fetch_add(&bt->passing, 1);
 	if (EAGER_FPU || bt->v->turn) /* what lockstep is told of may use them, too */
 		bt_fpu_park(bt);
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
@@ -437,17 +439,6 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 	}
 }
 
-/* Two accesses of one instruction that take each other's place in the TLB would miss for ever: A, B, A. */
-static bool thrashes(struct bt *bt, const struct bt_site *site, uint64_t la)
-{
-	bool again = bt->retried == site->retry && bt->missed[1] == la && bt->missed[0] != la;
-
-	bt->retried = site->retry;
-	bt->missed[1] = bt->missed[0];
-	bt->missed[0] = la;
-	return again;
-}
-
 /* Misaligned, the access might raise something else first: vector state, and what has 16 bytes. */
 static bool only_page_faults(struct bt *bt, const struct bt_site *site)
 {
@@ -496,10 +487,15 @@ static uint32_t do_miss(struct bt *bt, const struct bt_site *site, enum vcpu_exi
 
 	if (bt_crosses(la, site->size))
 		return do_crossing(bt, site, la, ex);
-	if (!thrashes(bt, site, la))
+	if (!bt_tlb_thrashes(bt, site->retry, la))
 		fill = bt_tlb_fill_site(bt, site, la, &err);
 	if (fill == BT_FILLED)
 		return retry(bt, site);
+	if (fill == BT_CODE_PAGE && site->pass && may_resume(bt) && bt_pass_store(bt, la, site->size)) {
+		v->s.shadow = SHADOW_NONE;
+		bt->resume_at = site->pass;
+		return bt->cache->resume_stub;
+	}
 	bt_turn_step(bt);
 	if (fill == BT_PAGE_FAULT && only_page_faults(bt, site) && bt_deliver_fault(bt, X86_PF, err)) {
 		v->s.cr2 = la;
@@ -530,7 +526,7 @@ static uint32_t do_group_miss(struct bt *bt, const struct bt_site *site)
 	struct bt_block *b;
 	uint32_t err;
 
-	if (!bt_crosses(la, site->size) && !thrashes(bt, site, la) &&
+	if (!bt_crosses(la, site->size) && !bt_tlb_thrashes(bt, site->retry, la) &&
 	    bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(bt->v), &err) == BT_FILLED)
 		return retry(bt, site);
 	if (needs_reference(bt->v) || !(b = find_form(bt, FORM_UNGROUPED)))

@@ -265,6 +265,14 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 		note_large(bt, la, tr->page_shift);
 }
 
+/* Nobody but those who hold its code wants to hear of stores to it? */
+static bool note_code_page(struct bt *bt, uint64_t gpa, const struct nested_page *page)
+{
+	bt->code_gpa = gpa;
+	bt->code_page = page->host;
+	return !page->readonly && atomic_load(page->flags) == RAM_PAGE_CODE;
+}
+
 /* access: what the walk is for, which is all that it does to the guest's tables. */
 static enum bt_fill fill(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_access access, enum mmu_mode mode,
 			 uint32_t *err)
@@ -282,8 +290,10 @@ static enum bt_fill fill(struct bt *bt, uint64_t la, unsigned size, bool write, 
 		return BT_PAGE_FAULT;
 	}
 	page = nested_find(v->nested, tr.gpa);
-	if (!page->host || (write && !nested_writable(page)))
+	if (!page->host)
 		return BT_NOT_PLAIN;
+	if (write && !nested_writable(page))
+		return note_code_page(bt, tr.gpa, page) ? BT_CODE_PAGE : BT_NOT_PLAIN;
 	if (write && access != ACCESS_WRITE && !(tr.can_write && tr.dirty))
 		return BT_NOT_PLAIN;
 	enter(bt, mode, la, &tr, page->host);
@@ -320,6 +330,16 @@ void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_m
 	return (void *)(uintptr_t)(tlb->host[i] + off);
 }
 
+bool bt_tlb_thrashes(struct bt *bt, uint32_t retry, uint64_t la)
+{
+	bool again = bt->retried == retry && bt->missed[1] == la && bt->missed[0] != la;
+
+	bt->retried = retry;
+	bt->missed[1] = bt->missed[0];
+	bt->missed[0] = la;
+	return again;
+}
+
 /* -- Jump caches ---------------------------------------------------------------------------------------------- */
 
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
@@ -343,18 +363,57 @@ void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
  * write tags before it enters translated code again, and who is in it is asked to leave and waited for. The
  * one that marks is outside itself, so two that wait for each other do not.
  */
-void bt_page_becomes_code(void *group, uint64_t gpa)
+static void drop_writes_of(struct bt *bt)
+{
+	atomic_store(&bt->drop_writes, true);
+	atomic_store(&bt->poll, 1);
+	while (atomic_load(&bt->in_code) && atomic_load(&bt->drop_writes))
+		sched_yield();
+}
+
+/* Only for the store that is under way: the next one finds the marker's bits. */
+static void await_store(struct bt *bt)
+{
+	uint32_t passing = atomic_load(&bt->passing);
+
+	if (!(passing & 1))
+		return;
+	atomic_store(&bt->poll, 1);
+	while (atomic_load(&bt->in_code) && atomic_load(&bt->passing) == passing)
+		sched_yield();
+}
+
+void bt_page_becomes_code(void *group, uint64_t gpa, bool page)
 {
 	struct vcpu_group *g = group;
 
 	for (unsigned n = 0; n < g->n; n++) {
 		struct bt *bt = g->v[n] ? g->v[n]->engine_data : NULL;
 
-		if (!bt)
-			continue;
-		atomic_store(&bt->drop_writes, true);
-		atomic_store(&bt->poll, 1);
-		while (atomic_load(&bt->in_code) && atomic_load(&bt->drop_writes))
-			sched_yield();
+		if (bt && page)
+			drop_writes_of(bt);
+		else if (bt)
+			await_store(bt);
 	}
+}
+
+/*
+ * One store beside code at a time, from an exit to the next one. The marker sets its pieces' bits and then looks for us; we say that we
+ * are about to store and then look at the bits: either it waits for us or we leave the store to the reference.
+ */
+bool bt_pass_store(struct bt *bt, uint64_t la, unsigned size)
+{
+	const struct ram *r = bt->v->ram;
+	uint64_t page = bt->code_gpa >> PAGE_SHIFT, off = la & (PAGE_SIZE - 1);
+
+	atomic_fetch_add(&bt->passing, 1);
+	/* (Not marked any more: who marks it again waits for all of us.) */
+	if (atomic_load(&r->granules[page]) & ram_granules(off, size)) {
+		atomic_fetch_add(&bt->passing, 1);
+		return false;
+	}
+	bt->exit_t0 = off;
+	bt->exit_t1 = (uint64_t)(uintptr_t)bt->code_page;
+	bt->v->stats.bt_beside_code++;
+	return true;
 }

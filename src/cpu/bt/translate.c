@@ -223,11 +223,11 @@ static void emit_memory(struct translation *t, const struct bt_insn *in)
 	}
 	bt_emit_address(t, in);
 	s = bt_emit_check(t, in, in->mem->size / 8u, in->writes_mem, retry);
-	if (t->mode.legacy.on) /* which has limits besides */
-		s->site.pass = 0;
-	else if (!in->writes_mem)
-		s->site.pass = s->behind = t->a.pc;
-	else
+	if (in->writes_mem || !t->mode.legacy.on) /* (a read over a page's end: there are limits besides) */
+		s->site.pass = t->a.pc;
+	if (!t->mode.legacy.on && !in->writes_mem)
+		s->behind = t->a.pc;
+	else if (!t->mode.legacy.on)
 		s->site.cross = in->i.mnemonic != ZYDIS_MNEMONIC_XCHG && !(in->i.attributes & ZYDIS_ATTRIB_HAS_LOCK) && !in->masked;
 	s->site.masked = in->masked;
 	if (in->mem->size < NATIVE_CROSSING * 8 || in->mem->size > BT_MAX_CROSSING * 8 || t->keep_flags)

@@ -77,6 +77,8 @@ static void cache_free(struct bt_cache *c)
 	free(c->block);
 	free(c->map);
 	free(c->move);
+	if (c->translation)
+		free(c->translation->patterns);
 	free(c->translation);
 	lock_release(&c->lock);
 	free(c);
@@ -101,7 +103,9 @@ static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 	c->map = calloc(c->max_map, sizeof(*c->map));
 	c->move = calloc(c->max_moves, sizeof(*c->move));
 	c->translation = calloc(1, sizeof(*c->translation));
-	if (!c->block || !c->map || !c->move || !c->translation)
+	if (c->translation)
+		c->translation->patterns = bt_patterns_new();
+	if (!c->block || !c->map || !c->move || !c->translation || !c->translation->patterns)
 		rc = err_set(e, ENOMEM, "translator: out of memory");
 	else
 		rc = map_code(c, size, e);

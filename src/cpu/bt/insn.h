@@ -5,6 +5,7 @@
 
 #include "cpu/bt/asm.h"
 #include "cpu/bt/cache.h"
+#include "cpu/bt/decode.h"
 #include "cpu/bt/plan.h"
 
 /* How an instruction is translated; classify.c decides. */
@@ -74,6 +75,7 @@ struct bt_peek_memo {
 /* A page of code that a pass may look into. */
 struct bt_peek {
 	const ZydisDecoder *decoder;
+	struct bt_patterns *patterns; /* NULL: there are none for this decoder */
 	const uint8_t *page;
 	uint64_t la, gpa;  /* of its first byte */
 	uint32_t version;
@@ -96,6 +98,7 @@ struct translation {
 	bool parked;      /* at this point of the code the flags are in their slot */
 	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
+	struct bt_patterns *patterns; /* of 64-bit code */
 	uint64_t granules; /* of its page, that the translation depends on */
 	uint32_t code_end; /* of the host code of its instructions; behind it are the flags entry and the stubs */
 	struct asm_move move[ASM_MAX_MOVES];

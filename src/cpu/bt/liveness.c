@@ -96,7 +96,7 @@ static uint32_t live_at_branch(const struct bt_peek *p, const ZydisDecodedInstru
 static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstruction *i)
 {
 	uint64_t off = la - p->la;
-	uint8_t bytes[BT_MAX_INSN_LEN];
+	uint8_t bytes[BT_DECODE_BYTES];
 	unsigned len;
 
 	if (off >= PAGE_SIZE)
@@ -105,7 +105,8 @@ static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstru
 	ram_mark_code(p->ram, p->gpa + off, len);
 	*p->granules |= ram_granules(off, len);
 	memcpy(bytes, p->page + off, len);
-	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(p->decoder, NULL, bytes, len, i));
+	memset(bytes + len, 0, sizeof(bytes) - len);
+	return bt_decode(p->patterns, p->decoder, bytes, len, i, NULL);
 }
 
 static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth)

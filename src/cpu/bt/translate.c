@@ -18,6 +18,11 @@
 
 /* -- Decoding -------------------------------------------------------------------------------------------- */
 
+static struct bt_patterns *patterns_of(const struct translation *t)
+{
+	return t->mode.legacy.on ? NULL : t->patterns;
+}
+
 static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t *page2, uint64_t la, struct bt_insn *in)
 {
 	unsigned off = (unsigned)(la & (PAGE_SIZE - 1)), left = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
@@ -29,7 +34,7 @@ static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t
 	in->rip = la;
 	for (unsigned n = 0; n < len; n++)
 		in->bytes[n] = n < left ? ((const volatile uint8_t *)page)[off + n] : ((const volatile uint8_t *)page2)[n - left];
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->bt->cache->decoder[bt_code_size(&t->mode)], in->bytes, len, &in->i, in->op)))
+	if (!bt_decode(patterns_of(t), &t->bt->cache->decoder[bt_code_size(&t->mode)], in->bytes, len, &in->i, in->op))
 		return false;
 	in->n_bytes = in->i.length;
 	return true;
@@ -383,7 +388,7 @@ void bt_emit_common(struct bt *bt)
 static void find_liveness(struct translation *t, const uint8_t *page)
 {
 	const struct bt_peek peek = {
-		.decoder = &t->bt->cache->decoder[bt_code_size(&t->mode)], .page = page, .la = t->b->la & PAGE_MASK, .gpa = t->b->gpa & PAGE_MASK,
+		.decoder = &t->bt->cache->decoder[bt_code_size(&t->mode)], .patterns = patterns_of(t), .page = page, .la = t->b->la & PAGE_MASK, .gpa = t->b->gpa & PAGE_MASK,
 		.version = t->b->version, .memo = t->memo, .ram = t->bt->v->ram, .granules = &t->granules,
 	};
 

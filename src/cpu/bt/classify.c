@@ -9,13 +9,6 @@
 #include "cpu/bt/system.h"
 #include "cpu/isa.h"
 
-static bool is_gpr(ZydisRegister r)
-{
-	ZydisRegisterClass c = ZydisRegisterGetClass(r);
-
-	return c >= ZYDIS_REGCLASS_GPR8 && c <= ZYDIS_REGCLASS_GPR64;
-}
-
 /* Zydis counts the byte registers AL-BL, AH-BH, SPL-R15B: those after BH are 4 too high. */
 unsigned bt_gpr_number(ZydisRegister r)
 {
@@ -23,11 +16,15 @@ unsigned bt_gpr_number(ZydisRegister r)
 		return (unsigned)(r - ZYDIS_REGISTER_AH);
 	if (r >= ZYDIS_REGISTER_SPL && r <= ZYDIS_REGISTER_R15B)
 		return (unsigned)(r - ZYDIS_REGISTER_SPL) + R_SP;
+	if (r >= ZYDIS_REGISTER_AX && r <= ZYDIS_REGISTER_R15)
+		return (unsigned)(r - ZYDIS_REGISTER_AX) & 15;
 	return (unsigned)ZydisRegisterGetId(r);
 }
 
 static bool is_fpu_register(ZydisRegister r)
 {
+	if (bt_is_gpr(r))
+		return false;
 	switch (ZydisRegisterGetClass(r)) {
 	case ZYDIS_REGCLASS_X87:
 	case ZYDIS_REGCLASS_MMX:
@@ -176,7 +173,7 @@ static bool has_odd_operand(const struct bt_insn *in)
 			return true;
 		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
-		switch (ZydisRegisterGetClass(o->reg.value)) {
+		switch (bt_is_gpr(o->reg.value) ? ZYDIS_REGCLASS_GPR64 : ZydisRegisterGetClass(o->reg.value)) {
 		case ZYDIS_REGCLASS_SEGMENT:
 		case ZYDIS_REGCLASS_CONTROL:
 		case ZYDIS_REGCLASS_DEBUG:
@@ -211,7 +208,7 @@ static void find_operands(struct bt_insn *in)
 		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		in->fpu |= is_fpu_register(o->reg.value);
-		if (is_gpr(o->reg.value) && (bt_gpr_number(o->reg.value) & ~1u) == R_10) {
+		if (bt_is_gpr(o->reg.value) && (bt_gpr_number(o->reg.value) & ~1u) == R_10) {
 			unsigned k = bt_gpr_number(o->reg.value) & 1;
 			bool partial = o->size < 32 || (o->actions & ZYDIS_OPERAND_ACTION_CONDWRITE) || scans;
 
@@ -254,7 +251,7 @@ static enum bt_class classify_branch(const struct bt *bt, const struct bt_insn *
 static enum bt_class classify_stack(const struct bt_insn *in)
 {
 	bool gpr_or_imm = in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
-			  (in->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr(in->op[0].reg.value));
+			  (in->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr(in->op[0].reg.value));
 
 	if (in->i.operand_width != 64)
 		return BT_INTERP;
@@ -271,7 +268,7 @@ static bool stolen_elsewhere(const struct bt_insn *in)
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
 		const ZydisDecodedOperand *o = &in->op[n];
 
-		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr(o->reg.value) &&
+		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr(o->reg.value) &&
 		    (bt_gpr_number(o->reg.value) & ~1u) == R_10 &&
 		    (o->encoding != ZYDIS_OPERAND_ENCODING_MODRM_REG ||
 		     in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX))

@@ -62,7 +62,7 @@ struct bt_stub {
 #define BT_MAX_STUBS (BT_MAX_INSNS * 5 + 8)
 
 /* What was found of the flags at an address: loops and joins are asked about again and again. */
-#define BT_PEEK_MEMOS 8192
+#define BT_PEEK_MEMOS 1024 /* 32 KB: what was asked long ago is out of the host's caches, too */
 
 struct bt_peek_memo {
 	uint64_t gpa;
@@ -108,6 +108,20 @@ struct translation {
 void bt_classify(const struct bt *bt, struct bt_insn *in, struct bt_mode mode);
 bool bt_ends_block(const struct bt_insn *in);
 unsigned bt_gpr_number(ZydisRegister r); /* 0 to 15 as encoded, whatever the size; AH to BH: those of AL to BL */
+
+/* Asked of each operand by each pass, more than once: not worth a library's table. */
+static_assert(ZYDIS_REGISTER_AX == ZYDIS_REGISTER_R15B + 1 && ZYDIS_REGISTER_R15 == ZYDIS_REGISTER_RAX + 15 &&
+		      ZYDIS_REGISTER_RAX == ZYDIS_REGISTER_EAX + 16 && ZYDIS_REGISTER_EAX == ZYDIS_REGISTER_AX + 16,
+	      "general registers are numbered by size");
+static inline bool bt_is_gpr(ZydisRegister r)
+{
+	return r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_R15;
+}
+
+static inline bool bt_is_gpr64(ZydisRegister r)
+{
+	return r >= ZYDIS_REGISTER_RAX && r <= ZYDIS_REGISTER_R15;
+}
 
 /*
  * liveness.c: fill in flags_live of n classified instructions. p: the page that they stand in, for a look at what runs

@@ -53,14 +53,12 @@ static void set_value(struct planner *l, unsigned reg, struct bt_value from, int
 
 static bool is_gpr64(const ZydisDecodedOperand *o)
 {
-	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64;
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr64(o->reg.value);
 }
 
 static bool is_gpr(const ZydisDecodedOperand *o)
 {
-	ZydisRegisterClass c = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(o->reg.value) : ZYDIS_REGCLASS_INVALID;
-
-	return c >= ZYDIS_REGCLASS_GPR8 && c <= ZYDIS_REGCLASS_GPR64;
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr(o->reg.value);
 }
 
 /* What reg = op[0] holds behind an instruction that adds a constant to a register, or copies one. */
@@ -82,7 +80,7 @@ static bool follow(struct planner *l, const struct bt_insn *in, unsigned reg)
 	case ZYDIS_MNEMONIC_MOV:
 		return is_gpr64(o) ? set_value(l, reg, l->value[bt_gpr_number(o->reg.value)], 0), true : false;
 	case ZYDIS_MNEMONIC_LEA:
-		if (ZydisRegisterGetClass(o->mem.base) != ZYDIS_REGCLASS_GPR64 || o->mem.index != ZYDIS_REGISTER_NONE)
+		if (!bt_is_gpr64(o->mem.base) || o->mem.index != ZYDIS_REGISTER_NONE)
 			return false;
 		return set_value(l, reg, l->value[bt_gpr_number(o->mem.base)], o->mem.disp.value), true;
 	default:

@@ -49,8 +49,9 @@ struct bt_tlb {
 };
 
 enum bt_slot_state {
-	SLOT_LISTED = 1, /* is in the journal */
+	SLOT_LISTED = 1, /* is in the journal of global pages */
 	SLOT_GLOBAL = 2, /* a global page's: survives CR3 loads */
+	SLOT_LOCAL = 4,  /* is in the journal of the others */
 };
 
 static inline uint64_t bt_no_tag(unsigned i)
@@ -180,7 +181,7 @@ struct bt_x87 {
 struct bt_block;
 struct bt_cache;
 
-/* The places of a table that are not empty, mode << 16 | index: a flush costs what was used. */
+/* The places of a table that are not empty, mode << 16 | index: a flush costs what it empties. */
 struct bt_journal {
 	uint32_t item[BT_JC_SETS * 65536];
 	unsigned n;
@@ -226,7 +227,7 @@ struct bt_set {
 	uint64_t used;     /* bt->set_clock when it was opened last */
 	bool nonglobal;    /* the TLB may have entries that are not global */
 	struct bt_stack stack;
-	struct bt_journal tlb, jc;
+	struct bt_journal tlb[2], jc[2]; /* of global pages, of others */
 	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
 };
 

@@ -13,9 +13,15 @@
 #define GIGABYTE_SHIFT 30
 #define LARGE_SHIFT    21
 
-static void journal_add(struct bt_journal *j, unsigned mode, unsigned i)
+/* A place is about to be filled. It may be in both journals, if it was used for both kinds of pages, but in none twice. */
+static void journal_add(struct bt_journal journal[2], uint8_t *state, unsigned mode, unsigned i, bool global)
 {
-	j->item[j->n++] = (uint32_t)mode << 16 | i;
+	uint8_t listed = global ? SLOT_LISTED : SLOT_LOCAL;
+	struct bt_journal *j = &journal[!global];
+
+	if (!(*state & listed))
+		j->item[j->n++] = (uint32_t)mode << 16 | i;
+	*state = (uint8_t)((*state & (SLOT_LISTED | SLOT_LOCAL)) | listed | (global ? SLOT_GLOBAL : 0));
 }
 
 /* Which set has the TLB, and which the jump cache, of a mode. */
@@ -36,43 +42,47 @@ static void empty_slot(struct bt_tlb *tlb, unsigned i)
 	tlb->tag[0][i] = tlb->tag[1][i] = bt_no_tag(i);
 }
 
+/* A place leaves a journal, that of the others than global pages if `local`. Whether it is to be emptied. */
+static bool leaves(uint8_t *state, bool local)
+{
+	*state &= (uint8_t)~(local ? SLOT_LOCAL : SLOT_LISTED);
+	if (local && (*state & SLOT_GLOBAL))
+		return false;
+	*state &= (uint8_t)~SLOT_GLOBAL;
+	return true;
+}
+
 static void flush_tlb(struct bt_set *set, bool global)
 {
-	struct bt_journal *j = &set->tlb;
-	unsigned kept = 0;
+	for (unsigned local = !global; local < 2; local++) {
+		struct bt_journal *j = &set->tlb[local];
 
-	for (unsigned n = 0; n < j->n; n++) {
-		unsigned i = j->item[n] & 0xffff;
-		struct bt_tlb *tlb = &set->view->tlb[j->item[n] >> 16];
+		for (unsigned n = 0; n < j->n; n++) {
+			struct bt_tlb *tlb = &set->view->tlb[j->item[n] >> 16];
+			unsigned i = j->item[n] & 0xffff;
 
-		if (!global && (tlb->state[i] & SLOT_GLOBAL)) {
-			j->item[kept++] = j->item[n];
-			continue;
+			if (leaves(&tlb->state[i], local))
+				empty_slot(tlb, i);
 		}
-		empty_slot(tlb, i);
-		tlb->state[i] = 0;
+		j->n = 0;
 	}
-	j->n = kept;
 	set->nonglobal = false;
 }
 
 static void flush_jc(struct bt *bt, struct bt_set *set, bool global)
 {
-	struct bt_journal *j = &set->jc;
-	unsigned kept = 0;
+	for (unsigned local = !global; local < 2; local++) {
+		struct bt_journal *j = &set->jc[local];
 
-	for (unsigned n = 0; n < j->n; n++) {
-		unsigned mode = j->item[n] >> 16, i = j->item[n] & 0xffff;
+		for (unsigned n = 0; n < j->n; n++) {
+			unsigned mode = j->item[n] >> 16, i = j->item[n] & 0xffff;
 
-		if (!global && (set->jc_state[mode][i] & SLOT_GLOBAL)) {
-			j->item[kept++] = j->item[n];
-			continue;
+			if (leaves(&set->jc_state[mode][i], local))
+				set->view->jc[mode][i] = bt->cache->miss_stub;
 		}
-		set->view->jc[mode][i] = bt->cache->miss_stub;
-		set->jc_state[mode][i] = 0;
+		j->n = 0;
 	}
-	j->n = kept;
-	set->jc_global = set->jc_global && kept;
+	set->jc_global = set->jc_global && set->jc[0].n;
 }
 
 void bt_set_flush(struct bt *bt, struct bt_set *set, bool global)
@@ -103,10 +113,8 @@ void bt_tlb_flush(struct bt *bt)
 }
 
 /* Of pages that hold code; the others' stay right. */
-static void drop_writes(const struct ram *r, struct bt_set *set)
+static void drop_writes(const struct ram *r, struct bt_set *set, const struct bt_journal *j)
 {
-	const struct bt_journal *j = &set->tlb;
-
 	for (unsigned n = 0; n < j->n; n++) {
 		struct bt_tlb *tlb = &set->view->tlb[j->item[n] >> 16];
 		unsigned i = j->item[n] & 0xffff;
@@ -120,7 +128,8 @@ static void drop_writes(const struct ram *r, struct bt_set *set)
 void bt_tlb_drop_writes(struct bt *bt)
 {
 	for (unsigned n = 0; n < BT_SETS; n++)
-		drop_writes(bt->v->ram, &bt->set[n]);
+		for (unsigned k = 0; k < 2; k++)
+			drop_writes(bt->v->ram, &bt->set[n], &bt->set[n].tlb[k]);
 	bt_stack_drop_writes(bt);
 }
 
@@ -154,19 +163,24 @@ static bool may_be_large(const struct bt *bt, uint64_t la)
 }
 
 /* Targets in one page stand in 4096 places in a row, and once more BT_JC_STACK further. These stay in the journal. */
-static void flush_jc_page(struct bt *bt, struct bt_set *set, uint64_t la)
+static void flush_jc_listed(struct bt *bt, struct bt_set *set, const struct bt_journal *j, unsigned first)
 {
-	unsigned page = (la >> PAGE_SHIFT) & 0xffff, first = bt_jc_index(la & PAGE_MASK, false);
-	const struct bt_journal *j = &set->jc;
-
-	if (!(bt->jc_pages[page / 64] & BIT(page % 64)))
-		return;
 	for (unsigned n = 0; n < j->n; n++) {
 		unsigned i = j->item[n] & 0xffff;
 
 		if (((i - first) & (BT_JC_ENTRIES - 1 - BT_JC_STACK)) < PAGE_SIZE)
 			set->view->jc[j->item[n] >> 16][i] = bt->cache->miss_stub;
 	}
+}
+
+static void flush_jc_page(struct bt *bt, struct bt_set *set, uint64_t la)
+{
+	unsigned page = (la >> PAGE_SHIFT) & 0xffff, first = bt_jc_index(la & PAGE_MASK, false);
+
+	if (!(bt->jc_pages[page / 64] & BIT(page % 64)))
+		return;
+	for (unsigned k = 0; k < 2; k++)
+		flush_jc_listed(bt, set, &set->jc[k], first);
 }
 
 static void flush_page(struct bt *bt, struct bt_set *set, const struct tlb_flush *f)
@@ -257,9 +271,7 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 		tlb->host[i] = (uint64_t)(uintptr_t)page;
 		tlb->addend[i] = (uint64_t)(uintptr_t)page - (la & PAGE_MASK);
 	}
-	if (!(tlb->state[i] & SLOT_LISTED))
-		journal_add(&set->tlb, mode, i);
-	tlb->state[i] = SLOT_LISTED | (tr->global ? SLOT_GLOBAL : 0);
+	journal_add(set->tlb, &tlb->state[i], mode, i, tr->global);
 	set->nonglobal = set->nonglobal || !tr->global;
 	if (tr->page_shift > PAGE_SHIFT)
 		note_large(bt, la, tr->page_shift);
@@ -347,9 +359,7 @@ void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
 	unsigned i = bt_jc_index(b->la, b->mode.stack), page = (b->la >> PAGE_SHIFT) & 0xffff, m = bt_jc_set_of(&b->mode);
 	struct bt_set *set = jc_set(bt, m);
 
-	if (!(set->jc_state[m][i] & SLOT_LISTED))
-		journal_add(&set->jc, m, i);
-	set->jc_state[m][i] = SLOT_LISTED | (global ? SLOT_GLOBAL : 0);
+	journal_add(set->jc, &set->jc_state[m][i], m, i, global);
 	set->jc_global = set->jc_global || global;
 	bt->jc_pages[page / 64] |= BIT(page % 64);
 	set->view->jc[m][i] = b->ientry;

@@ -165,6 +165,33 @@ static void test_wraps(void **state)
 	assert_int_equal(tiny_peek(t, 0x3fff4, 2), 0x8888);
 }
 
+/* Behind the last byte of 4 GiB EIP is 0 again; an instruction across that end is beyond the limit. */
+static void test_wraps_eip(void **state)
+{
+	static const uint8_t call[] = { 0xe8, 1, 0, 0, 0, 0xf4, 0x5b, 0xf4 }; /* call 1; 0: hlt; 1: pop %ebx; hlt */
+	struct tiny *t = *state;
+
+	for (unsigned nop = 0; nop < 2; nop++) {
+		tiny_enter(t, TINY_PROT32, 0);
+		SEG(t, CS).base = TINY_CODE + (nop ? 1 : 5);
+		t->v->s.rip = nop ? 0xffffffff : 0xfffffffb;
+		GPR(t, BX) = 0x1234;
+		tiny_put(t, TINY_CODE, call, sizeof(call));
+		if (nop)
+			tiny_put(t, TINY_CODE, "\x90\xf4", 2);
+		tiny_state_changed(t);
+		assert_int_equal(tiny_run(t), TINY_HLT);
+		assert_int_equal(t->v->s.rip, nop ? 1 : 3);
+		assert_int_equal(GPR(t, BX), nop ? 0x1234 : 0);
+	}
+	tiny_enter(t, TINY_PROT32, 0);
+	SEG(t, CS).base = TINY_CODE + 4;
+	t->v->s.rip = 0xfffffffc;
+	tiny_put(t, TINY_CODE, call, sizeof(call));
+	tiny_state_changed(t);
+	assert_int_equal(tiny_run(t), X86_GP);
+}
+
 /* -- Limits ---------------------------------------------------------------------------------------------------- */
 
 GUEST(walk_up, 32, "1: mov (%ebx), %eax\n add $4, %ebx\n jmp 1b");
@@ -301,7 +328,7 @@ static void test_same_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_hot_16), TEST(test_hot_32), TEST(test_strings), TEST(test_wraps), TEST(test_limits),
+		TEST(test_hot_16), TEST(test_hot_32), TEST(test_strings), TEST(test_wraps), TEST(test_wraps_eip), TEST(test_limits),
 		TEST(test_flat_and_not), TEST(test_big_real), TEST(test_self_modifying), TEST(test_same_bytes),
 	};
 

@@ -71,12 +71,12 @@ static enum bt_class classify_string(const struct bt_insn *in)
 	return BT_LEGACY;
 }
 
-/* Within CS, and in front of the end of the address space. */
+/* Within CS, and in front of the end of the address space and of the offsets. */
 static bool is_within(const struct translation *t, const struct bt_insn *in)
 {
 	uint64_t end = (uint64_t)bt_legacy_offset(&t->mode.legacy, in->rip) + in->i.length;
 
-	return end - 1 <= t->mode.legacy.cs_limit && (uint64_t)(uint32_t)in->rip + in->i.length < BIT(32);
+	return end - 1 <= t->mode.legacy.cs_limit && end < BIT(32) && (uint64_t)(uint32_t)in->rip + in->i.length < BIT(32);
 }
 
 static enum bt_class classify(const struct translation *t, const struct bt_insn *in)

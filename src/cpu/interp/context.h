@@ -28,6 +28,7 @@ struct interp {
 	bool long64;               /* 64-bit mode */
 	bool align_check;          /* CPL 3 with CR0.AM and EFLAGS.AC */
 	uint8_t canonical_shift;   /* 64 minus the linear address bits */
+	uint64_t rip_mask;         /* EIP goes on at 0 behind the end of 4 GiB */
 
 	/* The fault that interp_raise*() carried to the landing. */
 	struct event fault;

@@ -247,7 +247,7 @@ static inline void execute(struct vcpu *v)
 	if (unlikely(!in))
 		in = decode_fetch(v);
 	c->cur = in;
-	c->next_rip = v->s.rip + in->len;
+	c->next_rip = (v->s.rip + in->len) & c->rip_mask;
 	in->fn(v, in);
 	v->s.rip = c->next_rip;
 	v->stats.instructions++;
@@ -315,6 +315,7 @@ void interp_mode_changed(struct vcpu *v)
 	bool big = cs->attr & SEG_DB;
 
 	c->long64 = x86_64bit(s);
+	c->rip_mask = c->long64 ? UINT64_MAX : UINT32_MAX;
 	if (c->long64)
 		c->decode_mode = ZYDIS_MACHINE_MODE_LONG_64;
 	else if (x86_long_mode(s))

@@ -101,7 +101,7 @@ static void test_all_opcodes(void **state)
 {
 	static const uint8_t rex[] = { 0x40, 0x41, 0x44, 0x48, 0x4f, 0x46 };
 
-	all_opcodes(NULL, 0, 1);
+	all_opcodes(rex, 0, 1);
 	for (unsigned n = 0; n < sizeof(rex); n++)
 		all_opcodes(&rex[n], 1, n < 4 ? 1 : 2);
 	assert_true(by_pattern > decoded / 2);

@@ -251,6 +251,12 @@ def terminal(doppel):
         t.close()
 
 
+def on_bios_screen(text):
+    """A pattern for a text that a loader wrote on SeaBIOS's screen. On the serial port SeaBIOS shows what has gathered there at each tick of its
+    clock, so a slow guest's words are split by movements of the cursor."""
+    return r"(?:\x1b\[[0-9;]*H)*".join(re.escape(c) for c in text)
+
+
 def cpu_seconds(pid):
     """User and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

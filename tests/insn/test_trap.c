@@ -355,6 +355,51 @@ static void test_debug_registers(void **state)
 	assert_fault(t, RUN(t, read_dr), X86_GP, TINY_CODE + 1, 0);
 }
 
+/* -- Branches to nowhere (vol. 2, CALL, JMP, RET: #GP(0), and nothing has changed) ------------------ */
+
+#define NOWHERE 0x0000900000000000
+#define OTHER   0x1122334455667788
+
+GUEST(call_register, 64, "xor %eax, %eax; cmp $1, %eax; call *%rbx; hlt");
+GUEST(call_memory, 64, "xor %eax, %eax; cmp $1, %eax; call *(%rsi); hlt");
+GUEST(jump_register, 64, "xor %eax, %eax; cmp $1, %eax; jmp *%rbx; hlt");
+GUEST(jump_memory, 64, "xor %eax, %eax; cmp $1, %eax; jmp *(%rsi); hlt");
+GUEST(return_there, 64, "xor %eax, %eax; cmp $1, %eax; ret; hlt");
+
+#define NOWHERE_AT (TINY_CODE + 5)
+
+static void go_nowhere(struct tiny *t, const unsigned char *code, size_t len, uint32_t rsp)
+{
+	for (unsigned round = 0; round < 3; round++) {
+		tiny_enter(t, TINY_LONG, 3);
+		GPR(t, SP) = rsp;
+		GPR(t, BX) = NOWHERE;
+		GPR(t, SI) = TINY_DATA;
+		tiny_poke(t, TINY_DATA, 8, NOWHERE);
+		tiny_poke(t, rsp, 8, NOWHERE);
+		tiny_poke(t, rsp - 8, 8, OTHER);
+		tiny_put(t, TINY_CODE, code, len);
+		assert_fault(t, tiny_run(t), X86_GP, NOWHERE_AT, 0);
+		assert_int_equal(t->frame.rsp, rsp);
+		assert_int_equal(t->frame.rflags & FL_ARITH, FL_CF | FL_PF | FL_AF | FL_SF);
+		assert_int_equal(tiny_peek(t, rsp - 8, 8), OTHER);
+		assert_int_equal(tiny_peek(t, rsp, 8), NOWHERE);
+	}
+}
+
+static void test_nowhere(void **state)
+{
+	static const uint32_t rsp[] = { TINY_STACK3 - 64, TINY_STACK3 - 0x1000 + 4 }; /* the second pushes over a page's end */
+
+	for (unsigned n = 0; n < ARRAY_SIZE(rsp); n++) {
+		go_nowhere(*state, call_register, (size_t)(call_register_end - call_register), rsp[n]);
+		go_nowhere(*state, call_memory, (size_t)(call_memory_end - call_memory), rsp[n]);
+		go_nowhere(*state, jump_register, (size_t)(jump_register_end - jump_register), rsp[n]);
+		go_nowhere(*state, jump_memory, (size_t)(jump_memory_end - jump_memory), rsp[n]);
+		go_nowhere(*state, return_there, (size_t)(return_there_end - return_there), rsp[n]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,7 +407,7 @@ int main(void)
 		TEST(test_step_iret), TEST(test_step_int), TEST(test_step_mov_ss), TEST(test_step_rep),
 		TEST(test_step_syscall), TEST(test_code_breakpoint), TEST(test_data_breakpoint),
 		TEST(test_data_breakpoint_mov_ss), TEST(test_io_breakpoint), TEST(test_dr6_sticky),
-		TEST(test_debug_registers),
+		TEST(test_debug_registers), TEST(test_nowhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,7 +258,8 @@ struct bt {
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
 	uint64_t dispatches;     /* jumps through a jump cache, while they are counted */
-	uint32_t branch;         /* host code of the indirect branch on its way */
+	uint32_t branch;         /* host code of the indirect branch on its way, */
+	uint64_t overwritten;    /* and what the last indirect call has found where its return address went */
 	uint64_t cross_go, cross_miss; /* host code: where a read over a page's end goes on, and where else */
 	struct bt_x87 x87;
 	uint64_t seg_base[2];    /* FS, GS */

@@ -163,6 +163,18 @@ static void emit_store_from(struct translation *t, const void *slot)
 	emit_store_t1(t);
 }
 
+/* The same for a branch that may yet be taken back: with what stood there put away. */
+static void emit_exchange_return(struct translation *t, const struct bt_insn *in)
+{
+	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
+	put8(&t->a, 0x4d); /* mov T1, [T0] */
+	put8(&t->a, 0x8b);
+	put8(&t->a, (T1 & 7) << 3 | (T0 & 7));
+	store_slot(&t->a, &t->bt->overwritten, T1);
+	mov_la(&t->a, T1, bt_next_rip(in), MOVES_LA);
+	emit_store_t1(t);
+}
+
 static void *stolen_home(struct translation *t, unsigned reg)
 {
 	return reg == T0 ? (void *)&t->bt->r10 : reg == T1 ? (void *)&t->bt->r11 : NULL;
@@ -249,7 +261,7 @@ void bt_emit_indirect(struct translation *t, const struct bt_insn *in)
 	if (in->cls == BT_CALL_IND) {
 		store_slot(&t->a, &t->bt->tmp, T0);
 		emit_stack_check(t, in, -8, true, retry);
-		emit_store_return(t, in);
+		emit_exchange_return(t, in);
 		emit_move_rsp(t, -8);
 		load_slot(&t->a, T0, &t->bt->tmp);
 	}
@@ -268,10 +280,21 @@ void bt_emit_ret(struct translation *t, const struct bt_insn *in)
 
 /* -- Going nowhere ------------------------------------------------------------------------------------------- */
 
+static void take_back_return(struct bt *bt)
+{
+	const uint8_t *old = (const uint8_t *)&bt->overwritten;
+
+	for (unsigned n = 0; n < sizeof(bt->overwritten); n++) { /* it may cross a page */
+		uint8_t *at = bt_reach(bt, bt->v->s.gpr[R_SP] + n, 1, true, bt_mmu_mode(bt->v));
+
+		if (at)
+			*at = old[n];
+	}
+}
+
 /*
- * A branch to a non-canonical address faults itself, before RSP moves. To check that at every branch would cost more than
- * to take it back: no block stands at such an address, so it always leaves here. (What a call has pushed stays
- * below RSP, where nothing can be expected to last but in a red zone, which who calls has none of.)
+ * A branch to a non-canonical address faults itself, before RSP moves and a return address is written. To check that at
+ * every branch would cost more than to take it back: no block stands at such an address, so it always leaves here.
  */
 void bt_undo_branch(struct bt *bt)
 {
@@ -279,6 +302,8 @@ void bt_undo_branch(struct bt *bt)
 
 	if (!m)
 		return;
+	if (m->rsp < 0)
+		take_back_return(bt);
 	bt->v->s.rip = bt_block_at(bt->cache, bt->branch)->la + m->rip_off;
 	bt->v->s.gpr[R_SP] -= (uint64_t)(int64_t)m->rsp;
 }

@@ -146,6 +146,7 @@ struct bt_block *bt_clone(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mo
 	b->entry = from->entry + m.host;
 	b->ientry = from->ientry + m.host;
 	b->flags_entry = from->flags_entry + m.host;
+	b->body = from->body + m.host;
 	b->stale_stub = from->stale_stub + m.host;
 	b->end = from->end + m.host;
 	b->insns = from->insns;

@@ -20,6 +20,7 @@
 	X(exits, "returns from the engine's run()")                              \
 	X(bt_translations, "translator: blocks translated")                      \
 	X(bt_translated_insns, "translator: guest instructions in them")         \
+	X(bt_loops, "translator: of these blocks, loops checked for many iterations") \
 	X(bt_copies, "translator: blocks copied from another address space's")   \
 	X(bt_exits, "translator: exits from translated code")                    \
 	X(bt_interp_steps, "translator: instructions left to the reference")     \

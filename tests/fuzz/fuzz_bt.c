@@ -232,6 +232,34 @@ static void put_insn(struct fuzz *f)
 	}
 }
 
+/* In 64-bit code: a loop of accesses off registers that move by constants, which the translator makes a second form of. */
+static void put_loop(struct fuzz *f)
+{
+	static const uint8_t opcodes[] = { 0x8b, 0x8b, 0x89, 0x01, 0x03, 0x31, 0x88, 0x8a, 0x39 };
+	unsigned start, base;
+
+	put_mov_imm(f, R_CX, 2 + below(f, 40));
+	start = f->len;
+	for (unsigned n = 1 + below(f, 4); n; n--) {
+		base = R_SI + below(f, 5); /* to R10 */
+		put(f, 0x48 | base >> 3);
+		put(f, opcodes[below(f, ARRAY_SIZE(opcodes))]);
+		put(f, 0x40 | below(f, 4) << 3 | (base & 7));
+		put(f, below(f, 64));
+		if (!below(f, 3))
+			continue;
+		put(f, 0x48 | base >> 3); /* add, or */
+		put(f, 0x83);
+		put(f, (below(f, 4) ? 0xc0 : 0xe8) | (base & 7));
+		put(f, below(f, 64));
+	}
+	put(f, 0x83); /* sub $1, %ecx; jnz */
+	put(f, 0xe9);
+	put(f, 1);
+	put(f, 0x75);
+	put(f, start - (f->len + 1));
+}
+
 /* Instructions, then noise over a part of them; or noise from the start. */
 static void make_program(struct fuzz *f)
 {
@@ -242,8 +270,8 @@ static void make_program(struct fuzz *f)
 		while (f->len < 16 + insns)
 			put(f, below(f, 256));
 	else
-		while (insns-- && f->len < PROGRAM_MAX - 32)
-			put_insn(f);
+		while (insns-- && f->len < PROGRAM_MAX - 64)
+			f->bits == 64 && !below(f, 8) ? put_loop(f) : put_insn(f);
 	for (unsigned n = below(f, 3) ? 0 : below(f, 6); n; n--)
 		f->code[below(f, f->len)] = (uint8_t)below(f, 256);
 	put(f, 0xf4);

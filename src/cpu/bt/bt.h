@@ -23,6 +23,7 @@
 #define BT_JC_ENTRIES  65536 /* indexed by bt_jc_index() */
 #define BT_MAX_INSNS   48    /* of a block */
 #define BT_MAX_GROUPS  16    /* of accesses in a block that share a check */
+#define BT_LOOP_RECORDS 256  /* of how often loops go round: loop_emit.c */
 #define BT_STACK_GROUP BT_MAX_GROUPS /* the accesses by way of the stack window, which need none */
 
 /*
@@ -110,7 +111,7 @@ struct bt_site {
 	uint8_t kind;
 	uint16_t size;   /* of the access */
 	uint8_t write;
-	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed. SITE_INTERP: a limit */
+	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed. SITE_INTERP: a limit. SITE_LOOKUP: into a loop */
 	uint8_t parked;  /* SITE_LOOKUP: the flags are parked where it stands (flags.c) */
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB: behind the check, where [T0 + T1] is the access; of one that only reads any of that size; or 0 */
@@ -254,6 +255,11 @@ struct bt {
 	uint64_t stack_minus_la; /* of the stack window's first byte; where it begins does not matter but in it */
 	uint64_t stack_out_bits; /* those of an offset in it that are zero */
 	uint64_t tmp;            /* a value kept across two accesses of one instruction */
+	uint64_t loop_most;      /* iterations of a loop's second form behind the first, at most: loop.h */
+	uint64_t loop_count, loop_left; /* iterations of the chunk under way */
+	uint64_t loop_before;    /* iterations of the chunk before, if the same loop goes on */
+	uint64_t loop_chunks;    /* for the statistics */
+	int64_t loop_worth[BT_LOOP_RECORDS]; /* below 0: such loops are too short (loop_emit.c) */
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
@@ -320,6 +326,8 @@ struct bt {
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
 	uint64_t translation_ticks;      /* of the TSC, spent in bt_translate() */
 	uint64_t turn_step_rip;  /* where the reference stepped in this turn; only if turn_stepped */
+	uint64_t turn_chunks;    /* loop_chunks at its beginning, and how many instructions of its block are a loop */
+	unsigned turn_loop;
 	bool turn_stepped;
 	uint64_t exits[SITE_KINDS];      /* from translated code, by kind of site */
 	uint64_t system_ops[64];         /* SITE_SYSTEM by enum bt_system_op */
@@ -356,10 +364,10 @@ void bt_set_ready(struct bt *bt, struct bt_set *set); /* empty tables */
 
 /*
  * stack.c. usable: RSP of the state, which is of 64-bit user code, is in the window, and translated code may rely on it.
- * tick: an interrupt has met such code. map: what a fault at stack_fault asks for; false: it has to be done without the window.
+ * tick: an interrupt has come, and may have met such code; loops that were too short are tried again (loop.h). map: what a fault at stack_fault asks for; false: it has to be done without the window.
  */
 bool bt_stack_usable(struct bt *bt);
-void bt_stack_tick(struct bt *bt);
+void bt_tick(struct bt *bt);
 bool bt_stack_map(struct bt *bt, bool write);
 void bt_stack_close(struct bt *bt, struct bt_stack *s);
 void bt_stack_drop_writes(struct bt *bt); /* close those that can write to what is code by now */
@@ -396,6 +404,7 @@ void bt_page_becomes_code(void *group, uint64_t gpa, bool page);
 
 /* turn.c: what one turn of run() did, for v->turn. */
 void bt_turn_begin(struct bt *bt, const struct bt_block *b);  /* NULL: no block */
+uint32_t bt_turn_entry(const struct bt_block *b); /* where it begins with b */
 void bt_turn_go_on(struct bt *bt, const struct bt_block *b); /* from RIP, in the middle of the first one, in another form of it */
 void bt_turn_step(struct bt *bt); /* the reference is about to make a step, or a fault to be delivered as in one */
 void bt_turn_end(struct bt *bt, const struct bt_site *last); /* the exit with which it ended */

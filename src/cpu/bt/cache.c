@@ -12,7 +12,8 @@
 #include "cpu/isa.h"
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */
-#define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 96u)
+#define BLOCK_MAX_LOOP (BT_MAX_INSNS * 320u + 2048u) /* a loop's second form: instructions, ways out of it; checks */
+#define BLOCK_MAX_CODE (BT_MAX_INSNS * 512u + BT_MAX_STUBS * 96u + BLOCK_MAX_LOOP)
 
 unsigned bt_hash_of(uint64_t key)
 {
@@ -217,7 +218,7 @@ void bt_cache_flush(struct bt *bt)
 bool bt_cache_has_room(const struct bt_cache *c)
 {
 	return c->code_used + BLOCK_MAX_CODE <= c->code_size && c->n_blocks + 2 < c->max_blocks &&
-	       c->n_map + BT_MAX_INSNS <= c->max_map;
+	       c->n_map + 2 * BT_MAX_INSNS <= c->max_map;
 }
 
 /* Counted when it is published: bt_block_at() may look on at any time. */
@@ -310,6 +311,14 @@ static struct bt_site *site_rw(struct bt_cache *c, uint32_t at)
 	return bt_rw(c, at);
 }
 
+/* Into a loop from its own end, by the second form if it has one. */
+static uint32_t way_in(const struct bt_site *site, const struct bt_block *b)
+{
+	if (site->sub && b->loop_entry)
+		return b->loop_entry;
+	return site->parked ? b->entry : b->flags_entry;
+}
+
 void bt_chain(struct bt *bt, const struct bt_site *site, struct bt_block *b)
 {
 	struct bt_cache *c = bt->cache;
@@ -323,7 +332,7 @@ void bt_chain(struct bt *bt, const struct bt_site *site, struct bt_block *b)
 		site_rw(c, at)->chained = 1;
 		site_rw(c, at)->next_in = b->chained;
 		b->chained = at;
-		patch_jump(c, site->patch, site->parked ? b->entry : b->flags_entry);
+		patch_jump(c, site->patch, way_in(site, b));
 		bt->v->stats.bt_chains++;
 	}
 	lock_drop(&c->lock);
@@ -535,7 +544,7 @@ const struct bt_map *bt_map_at(struct bt_cache *c, uint32_t host)
 
 	if (!b)
 		return NULL;
-	for (n = b->map + b->insns - 1; n > b->map && c->map[n].host > host; n--)
+	for (n = b->map + b->insns + b->loop_insns - 1u; n > b->map && c->map[n].host > host; n--)
 		;
 	return &c->map[n];
 }

@@ -35,6 +35,8 @@ struct bt_block {
 	uint32_t ientry;
 	uint32_t flags_entry; /* with flags in place */
 	uint32_t body;      /* behind the entry's look at what is pending */
+	uint32_t loop_entry, loop_body; /* the same two of the second form of a block that is a loop (loop.h), or 0; flags are dead */
+	uint32_t loop_fault; /* where a fault of the host in that goes on */
 	uint32_t stale_stub; /* where the entry is redirected when the block is dropped */
 	uint32_t end;       /* one past its host code */
 	uint32_t map;       /* index of its first entry in cache->map */
@@ -42,6 +44,7 @@ struct bt_block {
 	uint16_t n_moves;
 	uint32_t chained;   /* the first of the sites (struct bt_site) whose jumps lead here; lock */
 	uint16_t insns;
+	uint16_t loop_insns; /* of the second form; in cache->map they follow those of the first */
 	_Atomic bool valid;
 	struct bt_block *_Atomic hash_next;
 	struct bt_block *page_next; /* lock */

@@ -120,7 +120,7 @@ static void move(const struct copy *m, uint8_t *p, enum asm_moves what)
 static void copy_map(struct bt_cache *c, struct bt_block *b, const struct bt_block *from, uint32_t host)
 {
 	b->map = c->n_map;
-	for (unsigned n = 0; n < from->insns; n++) {
+	for (unsigned n = 0; n < from->insns + from->loop_insns; n++) {
 		c->map[c->n_map] = c->map[from->map + n];
 		c->map[c->n_map++].host += host;
 	}
@@ -150,6 +150,12 @@ struct bt_block *bt_clone(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mo
 	b->stale_stub = from->stale_stub + m.host;
 	b->end = from->end + m.host;
 	b->insns = from->insns;
+	b->loop_insns = from->loop_insns;
+	if (from->loop_entry) {
+		b->loop_entry = from->loop_entry + m.host;
+		b->loop_body = from->loop_body + m.host;
+		b->loop_fault = from->loop_fault + m.host;
+	}
 	memcpy(bt_rw(c, start), bt_rw(c, from->start), from->end - from->start);
 	for (unsigned n = 0; n < from->n_moves; n++)
 		move(&m, (uint8_t *)bt_rw(c, start) + c->move[from->moves + n].at, (enum asm_moves)c->move[from->moves + n].what);

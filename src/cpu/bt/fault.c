@@ -107,7 +107,7 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 		uc->uc_mcontext.gregs[REG_EFL] = (greg_t)(((uint64_t)uc->uc_mcontext.gregs[REG_EFL] & ~FL_ARITH) |
 							  bt_unparked(bt->parked_flags));
 	bt->exit_site = (uint64_t)(uintptr_t)&bt->fault_site;
-	uc->uc_mcontext.gregs[REG_RIP] = c->exit_stub;
+	uc->uc_mcontext.gregs[REG_RIP] = b->loop_insns && m >= &c->map[b->map + b->insns] ? b->loop_fault : c->exit_stub;
 }
 
 static void install(unsigned n)

@@ -41,6 +41,7 @@ static void add_chain(struct translation *t, uint8_t *disp, uint64_t target)
 
 	s->site.patch = t->a.pc - (uint32_t)(t->a.rw - disp);
 	s->site.parked = t->parked;
+	s->site.sub = t->loop.n && target == t->b->la;
 }
 
 /* Whether a jump to target may be chained: an instruction that reaches into the next page is looked up anew. */

@@ -6,6 +6,7 @@
 #include "cpu/bt/asm.h"
 #include "cpu/bt/cache.h"
 #include "cpu/bt/decode.h"
+#include "cpu/bt/loop.h"
 #include "cpu/bt/plan.h"
 
 /* How an instruction is translated; classify.c decides. */
@@ -59,7 +60,7 @@ struct bt_stub {
 	struct bt_site site;
 };
 
-#define BT_MAX_STUBS (BT_MAX_INSNS * 5 + 8)
+#define BT_MAX_STUBS (BT_MAX_INSNS * 6 + 8)
 
 /* What was found of the flags at an address: loops and joins are asked about again and again. */
 #define BT_PEEK_MEMOS 1024 /* 32 KB: what was asked long ago is out of the host's caches, too */
@@ -94,6 +95,7 @@ struct translation {
 	struct bt_stub stub[BT_MAX_STUBS];
 	unsigned n_stubs;
 	struct bt_plan plan;
+	struct bt_loop loop;
 	bool holds[2];    /* T0 and T1 have the values of r10 and r11, which are in their homes as well */
 	bool parked;      /* at this point of the code the flags are in their slot */
 	bool keep_flags;  /* they matter and are in place */
@@ -101,6 +103,7 @@ struct translation {
 	struct bt_patterns *patterns; /* of 64-bit code */
 	uint64_t granules; /* of its page, that the translation depends on */
 	uint32_t code_end; /* of the host code of its instructions; behind it are the flags entry and the stubs */
+	uint32_t loop_end; /* of the loop's second form, which follows the flags entry */
 	struct asm_move move[ASM_MAX_MOVES];
 };
 

@@ -641,8 +641,7 @@ static enum vcpu_exit run_blocks(struct bt *bt)
 	if (!b)
 		return EXIT_KICKED;
 	bt_turn_begin(bt, b);
-	/* Turn by turn, polls always have something to say, and only the one at the beginning is passed over. */
-	code = bt->v->turn ? b->body : b->entry;
+	code = bt->v->turn ? bt_turn_entry(b) : b->entry;
 	do {
 		site = run_code(bt, code);
 		last = *site;
@@ -668,8 +667,8 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 		if (atomic_load(&v->work) & WORK_EXIT)
 			break;
 		take_requests(bt);
-		if ((atomic_load(&v->work) & WORK_INTR) && v->s.cpl == 3 && x86_64bit(&v->s))
-			bt_stack_tick(bt);
+		if (atomic_load(&v->work) & WORK_INTR)
+			bt_tick(bt);
 		ex = needs_reference(v) ? step(bt, true, WHY_BOUNDARY) : run_blocks(bt);
 		if (v->turn) {
 			v->turn->steps = MAX(v->turn->steps, bt->turn_stepped);

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 
 #include "cpu/bt/cache.h"
+#include "cpu/bt/loop.h"
 #include "mmu/walk.h"
 
 #define RESERVED    (BT_STACK_GUARD + BT_STACK_SIZE + BT_STACK_GUARD)
@@ -174,11 +175,12 @@ bool bt_stack_usable(struct bt *bt)
 	return true;
 }
 
-void bt_stack_tick(struct bt *bt)
+void bt_tick(struct bt *bt)
 {
 	struct bt_stack *s = &bt->current->stack;
 
-	if (bt->v->group->stack_window == STACK_WINDOW_NEVER || bt_stack_usable(bt))
+	bt_loop_tick(bt);
+	if (bt->v->s.cpl != 3 || !x86_64bit(&bt->v->s) || bt->v->group->stack_window == STACK_WINDOW_NEVER || bt_stack_usable(bt))
 		return;
 	if (++s->ticks >= MAX(s->patience, PATIENCE))
 		open_window(bt, s);

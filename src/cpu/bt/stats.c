@@ -65,6 +65,7 @@ void bt_print_stats(struct vcpu *v, struct strbuf *out)
 	line(v, out, "bt_translation", "us", (uint64_t)((double)bt->translation_ticks * 1e6 / (double)v->cpuid->tsc_hz));
 	print_cache(v, bt->cache, out);
 	print_jumps(v, bt, out);
+	line(v, out, "bt_loop", "chunks", bt->loop_chunks);
 	for (unsigned k = 0; k < SITE_KINDS; k++)
 		line(v, out, "bt_exit", kind_name[k], bt->exits[k]);
 	for (unsigned op = 0; op < BT_OP_COUNT; op++)

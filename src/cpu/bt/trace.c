@@ -131,6 +131,23 @@ static void head(const struct bt_block *b, const char *what, struct strbuf *out)
 		    b->end - b->ientry, b->ientry);
 }
 
+static void loop(const struct translation *t, struct strbuf *out)
+{
+	const struct bt_loop *l = &t->loop;
+
+	for (unsigned k = 0; k < l->n_streams; k++) {
+		const struct bt_stream *s = &l->stream[k];
+
+		strbuf_addf(out, "  stream %u: %u bytes from %+d off r%u", k, s->size, s->off, s->base);
+		if (s->index != BT_PLAN_NONE)
+			strbuf_addf(out, " + r%u * %u", s->index, s->scale);
+		strbuf_addf(out, ", steps of %d, checked for %s, carried by r%u%s\n", s->step, s->write ? "writing" : "reading", s->carrier,
+			    s->carrier == T1 && !l->stolen[1] ? ", which is the addend" : "");
+	}
+	strbuf_addf(out, "  the loop for many iterations:\n");
+	host_lines(t->bt->cache, t->b->loop_entry, t->loop_end, out);
+}
+
 static void translated(const struct translation *t, struct strbuf *out)
 {
 	const struct bt_cache *c = t->bt->cache;
@@ -144,6 +161,8 @@ static void translated(const struct translation *t, struct strbuf *out)
 		marks(t, n, out);
 		host_lines(c, c->map[b->map + n].host, n + 1 < t->n ? c->map[b->map + n + 1].host : t->code_end, out);
 	}
+	if (t->loop.n)
+		loop(t, out);
 	ways_out(t, out);
 }
 

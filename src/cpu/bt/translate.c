@@ -8,6 +8,7 @@
  *   ientry:  is T0 our address?  else to the miss stub    (what jump caches point to)
  *   entry:   is something pending?  else to its stub
  *            the instructions, each beginning at its `retry` address
+ *            of some loops a second form (loop_emit.c)
  *            stubs, each followed by its struct bt_site
  */
 #include <stdlib.h>
@@ -401,6 +402,15 @@ static void find_liveness(struct translation *t, const uint8_t *page)
 	bt_flag_liveness(t->insn, t->n, wraps || watched ? NULL : &peek);
 }
 
+static void plan_loop(struct translation *t)
+{
+	t->loop.n = 0;
+	if (t->mode.legacy.on || t->mode.form != FORM_NORMAL || t->b->gpa2 != BT_NO_PAGE)
+		return;
+	bt_loop_plan(&t->loop, t->insn, t->n);
+	t->bt->v->stats.bt_loops += t->loop.n != 0;
+}
+
 static void plan(struct translation *t)
 {
 	unsigned what = (t->mode.form == FORM_NORMAL ? PLAN_GROUPS : 0) | (t->mode.stack ? PLAN_STACK : 0);
@@ -428,6 +438,7 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	decode_block(t, bt->v->ram->base + page, gpa2);
 	end_block(t);
 	find_liveness(t, bt->v->ram->base + page);
+	plan_loop(t);
 	plan(t);
 	start = (uint32_t)(uintptr_t)c->code_rx + c->code_used;
 	t->a = (struct assembler){ .rw = bt_rw(c, start), .pc = start, .slots = bt, .start = start };
@@ -437,6 +448,9 @@ struct bt_block *bt_translate(struct bt *bt, uint64_t la, uint64_t gpa, uint64_t
 	emit_insns(t);
 	t->code_end = t->a.pc;
 	emit_flags_entry(t);
+	if (t->loop.n)
+		bt_emit_loop(t);
+	t->loop_end = t->a.pc;
 	emit_stubs(t);
 	t->b->end = t->a.pc;
 	c->code_used = (uint32_t)ALIGN_UP(t->a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);

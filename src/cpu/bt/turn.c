@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One turn of the run loop, as lockstep wants to know it: which instructions of a block ran, and how it was left. */
 #include "cpu/bt/cache.h"
+#include "cpu/bt/loop.h"
 
 /* The instructions of the block that stand before rip. */
 static unsigned instructions_before(const struct vcpu_turn *turn, uint64_t rip)
@@ -44,13 +45,26 @@ void bt_turn_begin(struct bt *bt, const struct bt_block *b)
 {
 	struct vcpu_turn *turn = bt->v->turn;
 
+	bt->loop_most = turn ? 0 : BT_LOOP_CHUNK - 1;
 	if (!turn)
 		return;
 	bt->turn_stepped = false;
+	bt->turn_chunks = bt->loop_chunks;
 	turn->n = turn->steps = 0;
 	turn->left = turn->flags_dead = false;
-	if (b)
-		append_block(bt, b);
+	if (!b)
+		return;
+	append_block(bt, b);
+	bt->turn_loop = b->loop_insns;
+}
+
+/*
+ * Polls always have something to say then, and only the one at the beginning is passed over. A loop goes by its second form,
+ * for one iteration (bt->loop_most).
+ */
+uint32_t bt_turn_entry(const struct bt_block *b)
+{
+	return b->loop_body ? b->loop_body : b->body;
 }
 
 void bt_turn_go_on(struct bt *bt, const struct bt_block *b)
@@ -73,6 +87,8 @@ void bt_turn_end(struct bt *bt, const struct bt_site *last)
 
 	if (!turn)
 		return;
+	if (bt->loop_chunks != bt->turn_chunks) /* its second form is left where the loop ends */
+		turn->n = bt->turn_loop;
 	if (bt->turn_stepped) {
 		turn->steps = instructions_before(turn, bt->turn_step_rip) + 1;
 		turn->flags_dead = turn->n;

@@ -77,7 +77,7 @@ static void collect_outcome(ucontext_t *uc, int sig, const struct diff_case *c, 
 {
 	const greg_t *g = uc->uc_mcontext.gregs;
 
-	o->kind = sig == SIGALRM ? OUTCOME_HANG : OUTCOME_TRAP;
+	o->kind = sig == SIGPROF ? OUTCOME_HANG : OUTCOME_TRAP;
 	o->vector = sig == SIGSYS ? TRAP_SYSCALL : (uint8_t)g[REG_TRAPNO];
 	o->err = (uint32_t)g[REG_ERR];
 	o->cr2 = o->vector == X86_PF ? (uint64_t)g[REG_CR2] : 0;
@@ -112,7 +112,7 @@ void native_trap(int sig, siginfo_t *info, void *ctx)
 	uint32_t at = b->at;
 
 	/* An alarm that finds the same case twice has found a loop; the first time it just goes on. */
-	if (sig == SIGALRM && (!child.in_case || child.ticks++ == 0)) {
+	if (sig == SIGPROF && (!child.in_case || child.ticks++ == 0)) {
 		native_out = native_in;
 		native_out.flags = FL_1 | FL_IF | ((uint64_t)uc->uc_mcontext.gregs[REG_EFL] & FLAGS_BY_HAND);
 		return;
@@ -175,7 +175,7 @@ static bool set_ldt(void)
 
 static int set_signals(void)
 {
-	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGALRM };
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGPROF };
 	/* As the kernel wants it: libc's sigaction() would put its own restorer in. */
 	struct {
 		void (*handler)(void);
@@ -183,10 +183,10 @@ static int set_signals(void)
 		void (*restorer)(void);
 		uint64_t mask;
 	} sa = { native_entry, SA_SIGINFO | SA_ONSTACK | SA_NODEFER | 0x04000000 /* SA_RESTORER */, native_restorer,
-	       BIT(SIGALRM - 1) }; /* the alarm must not come into the handler */
+	       BIT(SIGPROF - 1) }; /* the alarm must not come into the handler */
 	const size_t size = 256 * KiB;
 	stack_t ss = { .ss_size = size };
-	struct itimerval every = { { 0, 10000 }, { 0, 10000 } };
+	struct itimerval every = { { 0, 10000 }, { 0, 10000 } }; /* of CPU time: who has to wait for a CPU hangs in no loop */
 
 	ss.ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (ss.ss_sp == MAP_FAILED || sigaltstack(&ss, NULL) < 0)
@@ -194,7 +194,7 @@ static int set_signals(void)
 	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
 		if (syscall(SYS_rt_sigaction, signals[i], &sa, NULL, 8) < 0)
 			return -errno;
-	return setitimer(ITIMER_REAL, &every, NULL) < 0 ? -errno : 0;
+	return setitimer(ITIMER_PROF, &every, NULL) < 0 ? -errno : 0;
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t while_value)

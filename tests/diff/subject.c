@@ -284,22 +284,26 @@ static void collect_outcome(struct subject *s, const struct diff_case *c, struct
 }
 
 /*
- * The watchdog: an alarm that finds the same case as the one before asks the vCPU to come back. One subject in a
- * process.
+ * The watchdog: when PATIENCE alarms in a row have found the same case the vCPU is asked to come back. A busy machine may stop the
+ * process for seconds; the time is no CPU time, since a vCPU may sleep. One subject in a process.
  */
+#define PATIENCE 5
+
 static struct {
 	struct vcpu *_Atomic v;
 	_Atomic uint64_t runs;
 	uint64_t seen;
+	unsigned alarms;
 } watch;
 
 static void on_alarm(int sig)
 {
 	struct vcpu *v = watch.v;
 
-	if (v && watch.runs == watch.seen)
-		vcpu_raise(v, WORK_EXIT);
+	watch.alarms = watch.runs == watch.seen ? watch.alarms + 1 : 0;
 	watch.seen = watch.runs;
+	if (v && watch.alarms >= PATIENCE)
+		vcpu_raise(v, WORK_EXIT);
 }
 
 static void watch_over(struct vcpu *v)

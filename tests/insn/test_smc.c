@@ -78,6 +78,21 @@ GUEST(call_direct, 64, SUM_LOOP("mov %ecx, 0x100001; .byte 0xe8; .long 0x100000 
 GUEST(call_register, 64, SUM_LOOP("mov %ecx, 0x100001; mov $0x100000, %ebx; call *%rbx"));
 GUEST(call_twice, 64, SUM_LOOP("mov $0x100000, %ebx; call *%rbx; mov %ecx, 0x100001; call *%rbx"));
 
+/* CMP EAX, EAX begins a function that asks for ZF; with a NOP in its place the caller's ZF counts. */
+GUEST(asks_zf, 64, "cmp %eax, %eax; setz %al; movzbl %al, %eax; ret");
+GUEST(call_asking, 64, SUM_LOOP("mov $0x100000, %ebx; movw $0xc039, (%rbx); call *%rbx; movw $0x9066, (%rbx); test $1, %cl;"
+				"call *%rbx; imul %ecx, %eax"));
+
+static void test_flags_begin_to_matter(void **state)
+{
+	struct tiny *t = *state;
+
+	tiny_enter(t, TINY_LONG, 0);
+	TINY_LOAD(t, CODE_B, asks_zf);
+	TINY_LOAD(t, TINY_CODE, call_asking);
+	assert_int_equal(run_long(t), EVEN_SUM);
+}
+
 static void check_function(struct tiny *t, const unsigned char *code, size_t len, uint64_t sum)
 {
 	tiny_enter(t, TINY_LONG, 0);
@@ -453,7 +468,7 @@ int main(void)
 		TEST(test_other_modes),	 TEST(test_pressure),
 		TEST(test_data_beside),	 TEST(test_grows),	   TEST(test_rep_into),	  TEST(test_wakes),
 		TEST(test_takes_turns),
-		TEST(test_behind_sti),
+		TEST(test_behind_sti),	 TEST(test_flags_begin_to_matter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -335,6 +335,15 @@ static void store_context(struct bt *bt, const struct bt_site *site)
 	settle_shadow(bt);
 }
 
+/* By way of a jump cache to a block that has been dropped: the flags, dead in its code, may matter in what stands there now. */
+static void keep_parked(struct bt *bt, const struct bt_site *site)
+{
+	const struct bt_block *b = bt_block_at(bt->cache, (uint32_t)(uintptr_t)site);
+
+	if (b && !atomic_load_explicit(&b->valid, memory_order_relaxed))
+		bt->v->s.rflags = (bt->v->s.rflags & ~KEPT_FLAGS) | bt_unparked(bt->parked_flags);
+}
+
 /* Inside: run translated code at `code`. */
 static struct bt_site *run_code(struct bt *bt, uint32_t code)
 {
@@ -349,6 +358,8 @@ static struct bt_site *run_code(struct bt *bt, uint32_t code)
 		bt_fpu_park(bt);
 	site = (struct bt_site *)(uintptr_t)bt->exit_site;
 	store_context(bt, site);
+	if (site->kind == SITE_POLL && site->sub)
+		keep_parked(bt, site);
 	bt->v->stats.bt_exits++;
 	bt->exits[site->kind]++;
 	return site;

@@ -379,6 +379,10 @@ void bt_tlb_flush(struct bt *bt); /* all translations and jump caches */
 void bt_tlb_catch_up(struct bt *bt); /* with what the guest has flushed since the last time */
 void bt_tlb_drop_writes(struct bt *bt);
 enum mmu_mode bt_mmu_mode(const struct vcpu *v);
+
+/* mode.c: jump caches verify addresses only, so both empty them when code at the same address is another block now. */
+void bt_settle_modes(struct bt *bt);              /* after whatever may change a mode: an FPU instruction that was allowed may be so no more */
+struct bt_mode bt_current_mode(struct bt *bt);    /* before a block is looked for */
 /* Enter the page of an access if it is RAM and may be accessed so. *err: the error code of a page fault. */
 enum bt_fill {
 	BT_FILLED, BT_PAGE_FAULT,

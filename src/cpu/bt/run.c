@@ -31,70 +31,6 @@
 
 #define KEPT_FLAGS FL_ARITH /* live in the host's RFLAGS while translated code runs */
 
-/* -- Modes ------------------------------------------------------------------------------------------------ */
-
-static enum bt_fpu_level fpu_level(const struct vcpu *v)
-{
-	const struct x86_state *s = &v->s;
-
-	if ((s->cr0 & (CR0_EM | CR0_TS)) || !(s->cr4 & CR4_OSFXSR) || !(s->cr4 & CR4_OSXMMEXCPT))
-		return FPU_NONE;
-	if (!(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX))
-		return FPU_SSE;
-	return (s->xcr0 & XCR0_AVX512) == XCR0_AVX512 ? FPU_AVX512 : FPU_AVX;
-}
-
-/* The mode of code that would run now, were it at this privilege. */
-static struct bt_mode mode_at(const struct vcpu *v, enum mmu_mode mmu)
-{
-	const struct x86_state *s = &v->s;
-	bool outer = mmu == MMU_USER || s->cpl == 1 || s->cpl == 2;
-
-	return (struct bt_mode){
-		.mmu = (uint8_t)mmu,
-		.fpu = (uint8_t)fpu_level(v),
-		.x87 = !(s->cr0 & (CR0_EM | CR0_TS)),
-		.tsc_native = !v->turn && s->msr.tsc_offset == 0 && !(outer && (s->cr4 & CR4_TSD)),
-		.ring0 = !outer,
-		.la57 = (s->cr4 & CR4_LA57) != 0,
-		.fsgsbase = (s->cr4 & (CR4_FSGSBASE | CR4_LA57)) == CR4_FSGSBASE,
-	};
-}
-
-/* The jump caches verify addresses only: an FPU instruction that was allowed, say, may be so no more. */
-static void settle_modes(struct bt *bt)
-{
-	bool same = true;
-
-	for (unsigned m = 0; m < MMU_MODES; m++) {
-		struct bt_mode now = mode_at(bt->v, m);
-
-		same &= bt_same_mode(bt->jc_mode[m], now);
-		bt->jc_mode[m] = now;
-	}
-	if (!same)
-		bt_jc_clear(bt);
-}
-
-/* The same for what lies behind the jump caches outside of 64-bit mode. Before a block is looked for. */
-static struct bt_mode current_mode(struct bt *bt)
-{
-	struct bt_mode m = mode_at(bt->v, bt_mmu_mode(bt->v));
-	struct bt_legacy known;
-
-	if (x86_64bit(&bt->v->s)) {
-		m.stack = m.mmu == MMU_USER && bt_stack_usable(bt);
-		return m;
-	}
-	m.legacy = known = bt_legacy_mode(bt->v);
-	known.cs_base = 0;
-	if (__builtin_memcmp(&known, &bt->jc_legacy[m.mmu == MMU_USER], sizeof(known))) {
-		bt_jc_clear(bt);
-		bt->jc_legacy[m.mmu == MMU_USER] = known;
-	}
-	return m;
-}
-
 /* -- Stepping by the reference engine ------------------------------------------------------------------- */
 
 static void fpu_to_state(struct bt *bt)
@@ -123,7 +59,7 @@ static enum vcpu_exit step(struct bt *bt, bool fpu, enum bt_why why)
 	bt->why[why]++;
 	ex = interp_step(bt->v);
 	bt->fallbacks[interp_last_mnemonic(bt->v)]++;
-	settle_modes(bt);
+	bt_settle_modes(bt);
 	return ex;
 }
 
@@ -279,7 +215,7 @@ static struct bt_block *find_in_mode(struct bt *bt, struct bt_mode mode)
 
 static struct bt_block *find_form(struct bt *bt, enum bt_form form)
 {
-	struct bt_mode mode = current_mode(bt);
+	struct bt_mode mode = bt_current_mode(bt);
 
 	mode.form = (uint8_t)form;
 	mode.stack = mode.stack && form != FORM_CROSSING; /* whose operand is elsewhere */
@@ -441,7 +377,7 @@ static uint32_t do_system(struct bt *bt, const struct bt_site *site, enum vcpu_e
 	case BT_MOVED:
 		return go_on(bt);
 	case BT_OUTSIDE:
-		settle_modes(bt);
+		bt_settle_modes(bt);
 		return bt_join(bt) ? go_on(bt) : 0;
 	default:
 		settle_shadow(bt);
@@ -561,7 +497,7 @@ static uint32_t do_stack_fault(struct bt *bt, const struct bt_site *site)
 		bt->resume_at = retry(bt, site);
 		return bt->resume_at ? bt->cache->resume_stub : 0;
 	}
-	mode = current_mode(bt);
+	mode = bt_current_mode(bt);
 	mode.form = FORM_UNGROUPED;
 	mode.stack = 0;
 	if (needs_reference(bt->v) || !(b = find_in_mode(bt, mode)))
@@ -671,7 +607,7 @@ static enum vcpu_exit bt_run(struct vcpu *v)
 
 	v->stats.exits++;
 	bt_fault_thread(bt);
-	settle_modes(bt); /* the state may have been set from outside */
+	bt_settle_modes(bt); /* the state may have been set from outside */
 	while (ex == EXIT_KICKED) {
 		atomic_store(&bt->poll, v->turn != NULL);
 		bt_turn_begin(bt, NULL);

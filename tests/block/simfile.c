@@ -110,6 +110,8 @@ static int sim_truncate(struct bfile *f, uint64_t size)
 
 	if (size > s->cap)
 		return -ENOSPC;
+	if (size < s->size)
+		memset(s->now + size, 0, s->size - size); /* so it reads when it is longer again */
 	s->size = size;
 	return 0;
 }

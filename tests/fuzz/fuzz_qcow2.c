@@ -132,7 +132,7 @@ static void damage(struct fuzz *f, struct simfile *s)
 			memcpy(s->now + MIN(at & ~7ull, s->size - 8), be, 8);
 	}
 	if (!below(f, 8))
-		s->size = below(f, s->size) + 1;
+		s->base.ops->truncate(&s->base, below(f, s->size) + 1);
 }
 
 static void use(struct fuzz *f, struct image *img)

@@ -327,6 +327,19 @@ static bool code_written(struct ram *r, uint64_t page, uint64_t gpa, uint64_t le
 	return atomic_fetch_or(&r->granules[page], 0) & ram_granules(from - start, to - from);
 }
 
+void ram_read_code(const uint8_t *host, uint8_t *out, unsigned len)
+{
+	for (unsigned i = 0, n; i < len; i += n) {
+		const unsigned skip = (uintptr_t)(host + i) & 7;
+		uint64_t word;
+
+		/* Guests' races are not the thread sanitizer's business. */
+		__asm__ volatile("movq %1, %0" : "=r"(word) : "m"(*(const uint64_t *)(const void *)(host + i - skip)));
+		n = MIN(8 - skip, len - i);
+		memcpy(out + i, (const uint8_t *)&word + skip, n);
+	}
+}
+
 void ram_written(struct ram *r, uint64_t gpa, uint64_t len)
 {
 	const uint8_t code = RAM_PAGE_CODE | RAM_PAGE_ARMING;

@@ -136,6 +136,12 @@ void ram_set_mark_listener(struct ram *r, void (*code_marked)(void *opaque, uint
  */
 uint32_t ram_mark_code(struct ram *r, uint64_t gpa, uint64_t len);
 
+/*
+ * Read len bytes of a page's code from host on, by aligned words, as processors fetch: who changes an instruction's constant by one
+ * aligned store is seen before it or after it.
+ */
+void ram_read_code(const uint8_t *host, uint8_t *out, unsigned len);
+
 /* The slow part of a store to [gpa, gpa+len) whose page flags were non-zero: version, listener, dirty log. */
 void ram_written(struct ram *r, uint64_t gpa, uint64_t len);
 

@@ -33,8 +33,9 @@ static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t
 	t->granules |= ram_granules(off, left);
 	memset(&in->rip, 0, sizeof(*in) - offsetof(struct bt_insn, rip));
 	in->rip = la;
-	for (unsigned n = 0; n < len; n++)
-		in->bytes[n] = n < left ? ((const volatile uint8_t *)page)[off + n] : ((const volatile uint8_t *)page2)[n - left];
+	ram_read_code(page + off, in->bytes, left);
+	if (page2)
+		ram_read_code(page2, in->bytes + left, len - left);
 	if (!bt_decode(patterns_of(t), &t->bt->cache->decoder[bt_code_size(&t->mode)], in->bytes, len, &in->i, in->op))
 		return false;
 	in->n_bytes = in->i.length;

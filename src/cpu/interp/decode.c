@@ -50,8 +50,12 @@ static void translate_fetch(struct vcpu *v, uint64_t la, uint64_t *gpa, const ui
 
 static void read_bytes(struct vcpu *v, uint64_t gpa, const uint8_t *host, uint8_t *out, unsigned len)
 {
+	if (host) {
+		ram_read_code(host, out, len);
+		return;
+	}
 	for (unsigned i = 0; i < len; i++)
-		out[i] = (uint8_t)(host ? host_load(host + i, 1) : vcpu_mmio_read(v, gpa + i, 1));
+		out[i] = (uint8_t)vcpu_mmio_read(v, gpa + i, 1);
 }
 
 /* The bytes of the first page. */

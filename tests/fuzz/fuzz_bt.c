@@ -5,7 +5,8 @@
  *   fuzz_bt [--seconds N] [--iterations N] [--seed S] [--program K] [--verbose]
  *
  * An iteration is a fresh machine that runs some programs one after the other, over what the ones before have left in
- * memory and in the code cache. A program is noise, or instructions of a table with wild operands - stores into code,
+ * memory and in the code cache. A program is user code full of calls, returns, indirect jumps - to where there is no address, too - and
+ * accesses near RSP; or noise, or instructions of a table with wild operands - stores into code,
  * page tables and descriptors, jumps into the middle of instructions, segment loads, control registers, far branches,
  * repeated string instructions, MSRs - in parts overwritten by noise. It ends at a HLT, or after so many turns.
  * A difference is a failure, and so are a crash and a hang: the iteration runs in a child process. A failure names the
@@ -260,19 +261,143 @@ static void put_loop(struct fuzz *f)
 	put(f, start - (f->len + 1));
 }
 
+/* -- Rows of 64-bit user code: what compilers make, with the stack window always open ----------------------------- */
+
+static void put_bytes(struct fuzz *f, const char *bytes, unsigned n)
+{
+	while (n--)
+		put(f, (uint8_t)*bytes++);
+}
+
+#define PUT(f, bytes) put_bytes((f), (bytes), sizeof(bytes) - 1)
+
+static unsigned any_but_sp(struct fuzz *f)
+{
+	unsigned reg = below(f, 7);
+
+	return reg == R_SP ? R_DI : reg;
+}
+
+/* reg = an address that ends up in the program, mostly: an instruction, or the middle of one. */
+static void put_code_address(struct fuzz *f, unsigned reg)
+{
+	PUT(f, "\x48\x8d"); /* lea disp(%rip), reg */
+	put(f, reg << 3 | 5);
+	put_number(f, below(f, 12) ? below(f, 60) - 16u : address(f) - f->at, 4);
+}
+
+static void put_jump(struct fuzz *f)
+{
+	unsigned reg = any_but_sp(f), to = below(f, 6);
+
+	if (to)
+		put_code_address(f, reg);
+	else
+		put_mov_imm(f, reg, address(f) ^ (below(f, 2) ? 0 : 1ull << 63)); /* not canonical, often */
+	switch (below(f, 4)) {
+	case 0:
+		put(f, 0x50 | reg); /* push; ret, or ret and drop some */
+		if (below(f, 2))
+			put(f, 0xc3);
+		else
+			put(f, 0xc2), put_number(f, below(f, 4) * 8, 2);
+		break;
+	case 1:
+		put(f, 0x50 | reg); /* push; jmp *(%rsp), which leaves it there */
+		PUT(f, "\xff\x24\x24");
+		break;
+	case 2:
+		if (to) { /* call */
+			put(f, 0xff), put(f, 0xd0 | reg);
+			break;
+		}
+		/* fall through */
+	default:
+		put(f, 0xff), put(f, 0xe0 | reg); /* jmp */
+		break;
+	}
+}
+
+/* An operation between a register and memory near RSP. */
+static void put_stack_access(struct fuzz *f)
+{
+	static const uint8_t opcodes[] = { 0x01, 0x03, 0x29, 0x2b, 0x31, 0x39, 0x3b, 0x85, 0x89, 0x8b, 0x89, 0x8b };
+	unsigned reg = any_but_sp(f);
+
+	put(f, below(f, 4) ? 0x48 : 0x40);
+	put(f, opcodes[below(f, ARRAY_SIZE(opcodes))]);
+	if (below(f, 3)) {
+		put(f, 0x44 | reg << 3), put(f, 0x24), put(f, below(f, 3) ? below(f, 16) * 8 : below(f, 256));
+	} else {
+		put(f, 0x84 | reg << 3), put(f, 0x24);
+		put_number(f, below(f, 2) ? below(f, 0x2000) - 0x1000u : below(f, 0x200000) - 0x100000u, 4);
+	}
+}
+
+static void put_stack_move(struct fuzz *f)
+{
+	switch (below(f, 10)) {
+	case 0: PUT(f, "\x48\x83\xec"), put(f, below(f, 16) * 8); break; /* sub $imm8, %rsp */
+	case 1: PUT(f, "\x48\x83\xc4"), put(f, below(f, 16) * 8); break;
+	case 2: PUT(f, "\x48\x81\xec"), put_number(f, below(f, 0x40000), 4); break;
+	case 3: PUT(f, "\x48\x8d\xa4\x24"), put_number(f, below(f, 0x80000) - 0x40000u, 4); break; /* lea disp(%rsp), %rsp */
+	case 4: PUT(f, "\x48\x89\xe5"); break;                                                  /* mov %rsp, %rbp */
+	case 5: PUT(f, "\x48\x89\xec"); break;                                                  /* mov %rbp, %rsp */
+	case 6: put(f, 0xc9); break;                                                            /* leave */
+	case 7: PUT(f, "\x48\x83\xe4\xf0"); break;                                              /* and $-16, %rsp */
+	case 8: PUT(f, "\x48\x94"); break;                                                       /* xchg %rax, %rsp */
+	default: PUT(f, "\x48\xbc"), put_number(f, below(f, 3) ? TINY_STACK3 - below(f, 0x1000) : address(f), 8); break;
+	}
+}
+
+static void put_row(struct fuzz *f)
+{
+	switch (below(f, 12)) {
+	case 0:
+	case 1:
+		put_jump(f);
+		break;
+	case 2: /* call, near by */
+		put(f, 0xe8), put_number(f, below(f, 48) - 8u, 4);
+		break;
+	case 3:
+		put(f, 0xc3);
+		break;
+	case 4:
+		put(f, 0x70 | below(f, 16)), put(f, below(f, 32) - 4u);
+		break;
+	case 5:
+	case 6:
+		put(f, 0x50 | below(f, 16)); /* push, pop */
+		break;
+	case 7:
+		put_stack_move(f);
+		break;
+	case 8:
+		put_insn(f);
+		break;
+	default:
+		put_stack_access(f);
+		break;
+	}
+}
+
 /* Instructions, then noise over a part of them; or noise from the start. */
-static void make_program(struct fuzz *f)
+static void make_program(struct fuzz *f, bool rows)
 {
 	unsigned insns = 4 + below(f, 60);
 
 	f->len = 0;
-	if (!below(f, 8))
+	if (rows)
+		while (insns-- && f->len < PROGRAM_MAX - 32)
+			put_row(f);
+	else if (!below(f, 8))
 		while (f->len < 16 + insns)
 			put(f, below(f, 256));
 	else
 		while (insns-- && f->len < PROGRAM_MAX - 64)
 			f->bits == 64 && !below(f, 8) ? put_loop(f) : put_insn(f);
-	for (unsigned n = below(f, 3) ? 0 : below(f, 6); n; n--)
+	for (unsigned n = rows || below(f, 3) ? 0 : below(f, 6); n; n--)
 		f->code[below(f, f->len)] = (uint8_t)below(f, 256);
 	put(f, 0xf4);
 }
@@ -281,8 +406,9 @@ static void make_program(struct fuzz *f)
 
 static const struct {
 	uint8_t mode, bits;
-	bool user;
+	bool user, rows;
 } modes[] = {
+	{ TINY_LONG, 64, true, true }, { TINY_LONG, 64, true, true }, { TINY_LONG, 64, true, true },
 	{ TINY_LONG, 64, false }, { TINY_LONG, 64, false }, { TINY_LONG, 64, true }, { TINY_LONG57, 64, false },
 	{ TINY_COMPAT, 32, false }, { TINY_PROT32, 32, false }, { TINY_PROT32, 32, true }, { TINY_PAGED32, 32, false },
 	{ TINY_PAE, 32, false }, { TINY_PROT16, 16, false }, { TINY_PROT16, 16, true }, { TINY_REAL, 16, false },
@@ -365,7 +491,7 @@ static bool run_program(struct fuzz *f, unsigned k)
 
 	f->bits = modes[m].bits;
 	f->at = below(f, 3) ? TINY_CODE : TINY_CODE + PAGE_SIZE - below(f, 48); /* or over a page's end */
-	make_program(f);
+	make_program(f, modes[m].rows);
 	tiny_enter(f->t, modes[m].mode, modes[m].user ? 3 : 0);
 	handle_events(f, modes[m].mode);
 	random_registers(f);

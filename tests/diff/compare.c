@@ -190,9 +190,6 @@ static void tolerate_insn(const struct compare *cmp, const struct diff_case *c, 
 	if (cmp->dead_flags && both && d.i.cpu_flags)
 		t->flags |= (d.i.cpu_flags->modified | d.i.cpu_flags->set_0 | d.i.cpu_flags->set_1 |
 			     d.i.cpu_flags->undefined) & FL_ARITH;
-	/* An indirect call to a non-canonical address has pushed (cpu/bt/flow.c). */
-	if (cmp->dead_flags && both && d.i.meta.category == ZYDIS_CATEGORY_CALL)
-		t->memory = true;
 	/* What was written before the fault stays written, or not. */
 	if (faulted && (d.i.mnemonic == ZYDIS_MNEMONIC_ENTER || many_accesses(&d.i)))
 		t->memory = true;

@@ -281,15 +281,19 @@ void bt_emit_ret(struct translation *t, const struct bt_insn *in)
 
 /* -- Going nowhere ------------------------------------------------------------------------------------------- */
 
+/* By what reading finds: on a page that holds code a store has no entry of its own (bt_pass_store()). */
 static void take_back_return(struct bt *bt)
 {
 	const uint8_t *old = (const uint8_t *)&bt->overwritten;
+	struct ram *r = bt->v->ram;
 
 	for (unsigned n = 0; n < sizeof(bt->overwritten); n++) { /* it may cross a page */
-		uint8_t *at = bt_reach(bt, bt->v->s.gpr[R_SP] + n, 1, true, bt_mmu_mode(bt->v));
+		uint8_t *at = bt_reach(bt, bt->v->s.gpr[R_SP] + n, 1, false, bt_mmu_mode(bt->v));
 
-		if (at)
-			*at = old[n];
+		if (!at)
+			continue;
+		*at = old[n];
+		ram_note_write(r, (uint64_t)(at - r->base), 1);
 	}
 }
 

@@ -3,11 +3,16 @@
 #include "cpu/interp/alu.h"
 #include "cpu/interp/context.h"
 
+static bool may_go_to(const struct vcpu *v, uint64_t off)
+{
+	return v->interp->long64 ? x86_canonical(&v->s, off) : off <= v->s.seg[SEG_CS].limit;
+}
+
 /* Checks come before any change: a bad target faults on the branch itself. */
 static uint64_t checked_target(struct vcpu *v, unsigned osize, uint64_t off)
 {
 	off &= size_mask(osize);
-	if (v->interp->long64 ? !x86_canonical(&v->s, off) : off > v->s.seg[SEG_CS].limit)
+	if (!may_go_to(v, off))
 		GP0(v);
 	return off;
 }
@@ -33,10 +38,15 @@ static void jcc(struct vcpu *v, const struct insn *in)
 		interp_branch(v, in, v->interp->next_rip + (uint64_t)in->imm);
 }
 
+/* Which of its faults is first the manuals leave open; AMD's processors look at the stack before the target. */
 static void call_to(struct vcpu *v, const struct insn *in, uint64_t off)
 {
-	uint64_t target = checked_target(v, in->osize, off);
+	uint64_t sp = (v->s.gpr[R_SP] - in->osize) & size_mask(stack_size(v)), target;
 
+	if (!may_go_to(v, off & size_mask(in->osize)))
+		interp_probe(v, interp_linear(v, SEG_SS, sp, in->osize, ACCESS_WRITE), in->osize, ACCESS_WRITE,
+			     v->interp->mmu_mode);
+	target = checked_target(v, in->osize, off);
 	stack_push(v, in->osize, v->interp->next_rip);
 	v->interp->next_rip = target;
 }

@@ -159,6 +159,25 @@ static void test_accessed_dirty(void **state)
 	assert_true(tiny_peek(t, 0x12000, 8) & PTE_A);
 }
 
+/* A copy that comes to a page it cannot read has not written beside it. */
+BOTH(copy, "rep movsb\n int3");
+static void test_accessed_by_copy(void **state)
+{
+	struct tiny *t = *state;
+
+	FOR_MODES(m) {
+		tiny_enter(t, modes[m], 3);
+		GPR(t, SI) = PAGE - 8;
+		GPR(t, DI) = OTHER - 8;
+		GPR(t, CX) = 64;
+		tiny_set_pte_flags(t, PAGE, 0);
+		tiny_set_pte_flags(t, OTHER, PTE_P | PTE_W | PTE_U);
+		assert_int_equal(is64(t) ? RUN(t, copy_64) : RUN(t, copy_32), X86_PF);
+		assert_int_equal(GPR(t, CX), 56);
+		assert_int_equal(tiny_pte(t, OTHER) & (PTE_A | PTE_D), 0);
+	}
+}
+
 /* Reserved bits: beyond MAXPHYADDR, NX without EFER.NXE, in PAE the upper ones (4.4.2, 4.5). */
 static void test_reserved(void **state)
 {
@@ -495,7 +514,8 @@ static void test_self_modifying(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_permissions), TEST(test_upper_levels), TEST(test_accessed_dirty), TEST(test_reserved),
+		TEST(test_permissions), TEST(test_upper_levels), TEST(test_accessed_dirty), TEST(test_accessed_by_copy),
+		TEST(test_reserved),
 		TEST(test_smep_smap), TEST(test_smap_implicit), TEST(test_large_pages), TEST(test_tables_nowhere),
 		TEST(test_canonical), TEST(test_pdptes), TEST(test_flushes), TEST(test_pcid), TEST(test_invpcid),
 		TEST(test_invlpg), TEST(test_remapped_code), TEST(test_self_modifying),

@@ -448,9 +448,10 @@ static uint64_t string_piece(struct bt *bt, const struct bt_site *site, uint64_t
 	if (movs)
 		left = MIN(left, PAGE_SIZE - (src & (PAGE_SIZE - 1)));
 	n = MIN(left / site->size, count);
-	if (!n || !(d = reach(bt, dst, 1, true)) || (movs && !(from = reach(bt, src, 1, false))))
+	/* The source first: a page that is not written in the end does not become dirty. */
+	if (!n || (movs && !(from = reach(bt, src, 1, false))) || !(d = reach(bt, dst, 1, true)))
 		return 0;
-	/* Filling the source's entry may have put the destination's out of the way, not its page. */
+	/* Filling the destination's entry may have put the source's out of the way, not its page. */
 	if (movs)
 		rep_copy(d, from, n, site->size);
 	else

@@ -35,13 +35,13 @@ static void put_function(struct duo *d, uint64_t gpa)
 }
 
 /*
- * Without any serialization: vCPU 1 runs the function until it returns n and says so; then vCPU 0 writes n + 1. The constant is
- * aligned, so nothing but n and n + 1 is ever seen.
+ * Without any serialization: vCPU 1 runs the function until it returns n and says so; then vCPU 0 writes the next one. The constant is
+ * aligned, so nothing but the two is ever seen. Each of them differs from the one before in all of its bytes.
  */
-GUEST(ping_write, 64, "mov $300, %esi; xor %ecx, %ecx; 1: inc %ecx; mov %ecx, 0x400004; 2: pause; cmp %ecx, (%rdi); jne 2b;"
-		      "cmp %esi, %ecx; jne 1b; movb $1, (%rdx); hlt");
-GUEST(ping_run, 64, "mov $300, %esi; xor %ebx, %ebx; 1: mov $0x400003, %eax; call *%rax; cmp %ebx, %eax; je 1b; inc %ebx;"
-		    "cmp %ebx, %eax; jne 3f; mov %ebx, (%rdi); cmp %esi, %ebx; jne 1b; movb $1, (%rdx); 3: hlt");
+GUEST(ping_write, 64, "mov $0xfafafafa, %esi; xor %ecx, %ecx; 1: add $0x01010101, %ecx; mov %ecx, 0x400004; 2: pause;"
+		      "cmp %ecx, (%rdi); jne 2b; cmp %esi, %ecx; jne 1b; movb $1, (%rdx); hlt");
+GUEST(ping_run, 64, "mov $0xfafafafa, %esi; xor %ebx, %ebx; 1: mov $0x400003, %eax; call *%rax; cmp %ebx, %eax; je 1b;"
+		    "add $0x01010101, %ebx; cmp %ebx, %eax; jne 3f; mov %ebx, (%rdi); cmp %esi, %ebx; jne 1b; movb $1, (%rdx); 3: hlt");
 
 static void test_unsynchronized(void **state)
 {
@@ -49,7 +49,7 @@ static void test_unsynchronized(void **state)
 
 	put_function(d, FUNCTION + 3);
 	assert_true(DUO_RUN(d, ping_write, ping_run));
-	assert_int_equal(shared32(d, 0), 300);
+	assert_int_equal(shared32(d, 0), 0xfafafafa);
 }
 
 /*

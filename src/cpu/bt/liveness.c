@@ -104,7 +104,7 @@ static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstru
 	len = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
 	ram_mark_code(p->ram, p->gpa + off, len);
 	*p->granules |= ram_granules(off, len);
-	memcpy(bytes, p->page + off, len);
+	ram_read_code(p->page + off, bytes, len);
 	memset(bytes + len, 0, sizeof(bytes) - len);
 	return bt_decode(p->patterns, p->decoder, bytes, len, i, NULL);
 }

@@ -324,7 +324,7 @@ struct bt {
 	uint64_t code_gpa;       /* of the store that found a page of code, */
 	uint8_t *code_page;      /* and that page's host address */
 	_Atomic bool check_pages; /* code was written: drop blocks whose page's version moved */
-	uint64_t translation_ticks;      /* of the TSC, spent in bt_translate() */
+	uint64_t translation_ticks;      /* of the TSC, spent in bt_translate(), without what other programs took */
 	uint64_t turn_step_rip;  /* where the reference stepped in this turn; only if turn_stepped */
 	uint64_t turn_chunks;    /* loop_chunks at its beginning, and how many instructions of its block are a loop */
 	unsigned turn_loop;

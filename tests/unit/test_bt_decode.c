@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the translator's decoder makes of a pattern is what Zydis says of each instruction of it, to the byte. */
+/* What the translator's decoder makes of a pattern, and of Zydis' structures, is what Zydis says of each instruction. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,6 +46,63 @@ static uint64_t random64(void)
 	return seed;
 }
 
+#define SAME(a, b) ((uint64_t)(a) == (uint64_t)(b))
+
+static bool same_raw(const struct bt_raw *r, const ZydisDecodedInstructionRaw *z, const uint8_t *bytes)
+{
+	bool mandatory = false;
+
+	for (unsigned n = 0; n < z->prefix_count; n++) {
+		if (z->prefixes[n].value != bytes[n]) /* what passes rely on, who look at the bytes */
+			return false;
+		mandatory |= z->prefixes[n].value == 0x66 && z->prefixes[n].type == ZYDIS_PREFIX_TYPE_MANDATORY;
+	}
+	return SAME(r->prefix_count, z->prefix_count) && r->mandatory_66 == mandatory && SAME(r->rex.W, z->rex.W) &&
+	       SAME(r->rex.R, z->rex.R) && SAME(r->vex.offset, z->vex.offset) && SAME(r->evex.offset, z->evex.offset) &&
+	       SAME(r->modrm.offset, z->modrm.offset) && SAME(r->modrm.mod, z->modrm.mod) && SAME(r->modrm.reg, z->modrm.reg) &&
+	       SAME(r->modrm.rm, z->modrm.rm) && SAME(r->sib.offset, z->sib.offset) && SAME(r->sib.base, z->sib.base) &&
+	       SAME(r->disp.value, z->disp.value) && SAME(r->disp.size, z->disp.size) && SAME(r->disp.offset, z->disp.offset) &&
+	       SAME(r->imm.value.u, z->imm[0].value.u) && SAME(r->imm.size, z->imm[0].size) &&
+	       SAME(r->imm.is_relative, z->imm[0].is_relative);
+}
+
+static bool same_flags(const struct bt_flags *f, const ZydisAccessedFlags *z)
+{
+	if (!z)
+		return !f->tested && !f->set && !f->undefined;
+	return f->tested == z->tested && f->set == (z->modified | z->set_0 | z->set_1) && f->undefined == z->undefined;
+}
+
+static bool same_instruction(const struct bt_decoded *i, const ZydisDecodedInstruction *z, const uint8_t *bytes)
+{
+	return i->attributes == z->attributes && same_flags(&i->flags, z->cpu_flags) && SAME(i->mnemonic, z->mnemonic) &&
+	       SAME(i->mask, z->avx.mask.reg) && SAME(i->machine_mode, z->machine_mode) && SAME(i->length, z->length) &&
+	       SAME(i->encoding, z->encoding) && SAME(i->opcode_map, z->opcode_map) && SAME(i->opcode, z->opcode) &&
+	       SAME(i->operand_width, z->operand_width) && SAME(i->address_width, z->address_width) &&
+	       SAME(i->operand_count, z->operand_count) && SAME(i->operand_count_visible, z->operand_count_visible) &&
+	       SAME(i->meta.category, z->meta.category) && SAME(i->meta.isa_set, z->meta.isa_set) &&
+	       SAME(i->meta.isa_ext, z->meta.isa_ext) && SAME(i->meta.branch_type, z->meta.branch_type) &&
+	       same_raw(&i->raw, &z->raw, bytes);
+}
+
+static bool same_operand(const struct bt_operand *o, const ZydisDecodedOperand *z)
+{
+	if (!SAME(o->type, z->type) || !SAME(o->visibility, z->visibility) || !SAME(o->actions, z->actions) ||
+	    !SAME(o->encoding, z->encoding) || !SAME(o->size, z->size))
+		return false;
+	switch (z->type) {
+	case ZYDIS_OPERAND_TYPE_REGISTER:
+		return SAME(o->reg.value, z->reg.value);
+	case ZYDIS_OPERAND_TYPE_MEMORY:
+		return SAME(o->mem.type, z->mem.type) && SAME(o->mem.segment, z->mem.segment) && SAME(o->mem.base, z->mem.base) &&
+		       SAME(o->mem.index, z->mem.index) && SAME(o->mem.scale, z->mem.scale) && SAME(o->mem.disp.value, z->mem.disp.value);
+	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+		return SAME(o->imm.value.u, z->imm.value.u);
+	default:
+		return true;
+	}
+}
+
 static void differ(const uint8_t *bytes, unsigned len, const char *what)
 {
 	char text[3 * BT_DECODE_BYTES + 1] = "";
@@ -57,21 +114,31 @@ static void differ(const uint8_t *bytes, unsigned len, const char *what)
 
 static void compare(const uint8_t *bytes, unsigned len)
 {
-	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT], op2[ZYDIS_MAX_OPERAND_COUNT];
-	ZydisDecodedInstruction i, i2;
-	bool ok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, bytes, len, &i, op));
+	static const struct bt_operand none[BT_DECODE_OPS];
+	struct bt_operand op[ZYDIS_MAX_OPERAND_COUNT], op2[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedOperand zop[ZYDIS_MAX_OPERAND_COUNT];
+	struct bt_decoded i, i2;
+	ZydisDecodedInstruction z;
+	bool ok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, bytes, len, &z, zop));
 
-	memset(op2, 0xcc, sizeof(op2));
-	if (bt_decode(patterns, decoder, bytes, len, &i2, op2) != ok)
+	memset(op, 0xcc, sizeof(op));
+	memset(&i, 0xcc, sizeof(i));
+	memset(&i2, 0x33, sizeof(i2));
+	if (bt_decode(patterns, decoder, bytes, len, &i, op) != ok || bt_decode(NULL, decoder, bytes, len, &i2, op2) != ok)
 		differ(bytes, len, "whether it is an instruction");
 	if (!ok)
 		return;
 	decoded++;
-	by_pattern += op2[ZYDIS_MAX_OPERAND_COUNT - 1].id == 0xcc; /* Zydis sets all to 0 */
-	if (memcmp(&i, &i2, sizeof(i)))
+	by_pattern += bt_pattern_known(patterns, bytes, len);
+	if (!same_instruction(&i, &z, bytes))
 		differ(bytes, len, "the instruction");
-	if (memcmp(op, op2, sizeof(op[0]) * MAX(i.operand_count, BT_DECODE_OPS)))
-		differ(bytes, len, "an operand");
+	for (unsigned n = 0; n < z.operand_count; n++)
+		if (!same_operand(&op[n], &zop[n]))
+			differ(bytes, len, "an operand");
+	if (z.operand_count < BT_DECODE_OPS && memcmp(&op[z.operand_count], none, sizeof(op[0]) * (BT_DECODE_OPS - z.operand_count)))
+		differ(bytes, len, "an operand that is not there");
+	if (memcmp(&i, &i2, sizeof(i)) || memcmp(op, op2, sizeof(op[0]) * z.operand_count))
+		differ(bytes, len, "what is made without a pattern");
 	if (!bt_decode(patterns, decoder, bytes, len, &i2, NULL) || memcmp(&i, &i2, sizeof(i)))
 		differ(bytes, len, "the instruction without operands");
 }

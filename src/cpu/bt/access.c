@@ -86,7 +86,7 @@ static void emit_lea32(struct assembler *a, unsigned base, int32_t disp) /* lea 
 
 void bt_emit_address(struct translation *t, const struct bt_insn *in)
 {
-	const ZydisDecodedOperandMem *m = &in->mem->mem;
+	const struct bt_memory *m = &in->mem->mem;
 	unsigned wide = in->i.address_width == 64, base, index;
 	int32_t disp = (int32_t)m->disp.value;
 	bool seg = m->segment == ZYDIS_REGISTER_FS || m->segment == ZYDIS_REGISTER_GS;
@@ -195,7 +195,7 @@ void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsign
 static void emit_legacy_prefixes(struct assembler *a, const struct bt_insn *in)
 {
 	for (unsigned n = 0; n < in->i.raw.prefix_count; n++) {
-		uint8_t p = in->i.raw.prefixes[n].value;
+		uint8_t p = in->bytes[n];
 
 		if (p == 0x66 || p == 0xf2 || p == 0xf3 || p == 0xf0)
 			put8(a, p);
@@ -288,7 +288,7 @@ static void emit_moffs(struct translation *t, const struct bt_insn *in)
 void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 {
 	struct assembler *a = &t->a;
-	const ZydisDecodedInstructionRaw *r = &in->i.raw;
+	const struct bt_raw *r = &in->i.raw;
 	unsigned reads = in->uses[0] ? 0 : 1; /* which home is read, if one is */
 
 	if (!r->modrm.offset) {
@@ -324,7 +324,7 @@ void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 
 void bt_emit_memory_based(struct translation *t, const struct bt_insn *in, unsigned base)
 {
-	const ZydisDecodedInstructionRaw *r = &in->i.raw;
+	const struct bt_raw *r = &in->i.raw;
 	struct assembler *a = &t->a;
 
 	emit_legacy_prefixes(a, in);

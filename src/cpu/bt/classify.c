@@ -107,7 +107,7 @@ static bool writes_under_mask(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_VPMASKMOVQ:
 		return in->writes_mem;
 	default:
-		return in->writes_mem && in->i.avx.mask.reg != ZYDIS_REGISTER_K0 && in->i.avx.mask.reg != ZYDIS_REGISTER_NONE;
+		return in->writes_mem && in->i.mask != ZYDIS_REGISTER_K0 && in->i.mask != ZYDIS_REGISTER_NONE;
 	}
 }
 
@@ -167,7 +167,7 @@ static bool refused_integer(const struct bt_insn *in)
 static bool has_odd_operand(const struct bt_insn *in)
 {
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && o != in->mem)
 			return true;
@@ -199,7 +199,7 @@ static void find_operands(struct bt_insn *in)
 
 	in->mem = NULL;
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) {
 			in->mem = o;
@@ -266,7 +266,7 @@ static enum bt_class classify_stack(const struct bt_insn *in)
 static bool stolen_elsewhere(const struct bt_insn *in)
 {
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr(o->reg.value) &&
 		    (bt_gpr_number(o->reg.value) & ~1u) == R_10 &&

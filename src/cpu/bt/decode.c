@@ -167,52 +167,48 @@ static const uint8_t fill_type[] = {
 };
 
 /* Register n of the kind whose number 0 is `zero`. */
-static ZydisRegister numbered(const struct parts *p, unsigned zero, unsigned n)
+static uint16_t numbered(const struct parts *p, unsigned zero, unsigned n)
 {
 	if (zero == ZYDIS_REGISTER_AL && p->rex && n >= 4)
 		n += ZYDIS_REGISTER_SPL - ZYDIS_REGISTER_AH;
 	else if (zero == ZYDIS_REGISTER_MM0)
 		n &= 7;
-	return (ZydisRegister)(zero + n);
+	return (uint16_t)(zero + n);
 }
 
 /* The memory operand of ModRM. */
-static void fill_memory(const struct parts *p, const struct bt_pattern_op *f, int64_t disp, ZydisDecodedOperandMem *m)
+static void fill_memory(const struct parts *p, const struct bt_pattern_op *f, int64_t disp, struct bt_memory *m)
 {
 	unsigned base = p->has_sib ? p->sib & 7 : modrm_rm(p), index = p->sib >> 3 & 7;
 
 	if (p->has_sib) {
 		index |= (p->rex & 2) << 2;
 		if (index != 4) {
-			m->index = (ZydisRegister)(ZYDIS_REGISTER_RAX + (int)index);
+			m->index = (uint16_t)(ZYDIS_REGISTER_RAX + (int)index);
 			m->scale = (uint8_t)(1 << (p->sib >> 6));
 		}
 	}
 	if (base == 5 && !modrm_mod(p))
 		m->base = p->has_sib ? ZYDIS_REGISTER_NONE : ZYDIS_REGISTER_RIP;
 	else
-		m->base = (ZydisRegister)(ZYDIS_REGISTER_RAX + (int)(base | (p->rex & 1) << 3));
+		m->base = (uint16_t)(ZYDIS_REGISTER_RAX + (int)(base | (p->rex & 1) << 3));
 	if (f->segment == SEGMENT_OF_BASE)
 		m->segment = m->base == ZYDIS_REGISTER_RSP || m->base == ZYDIS_REGISTER_RBP ? ZYDIS_REGISTER_SS : ZYDIS_REGISTER_DS;
 	else if (f->segment != SEGMENT_NONE)
-		m->segment = (ZydisRegister)(ZYDIS_REGISTER_ES + f->segment);
-	m->disp.has_displacement = p->disp_bytes != 0;
+		m->segment = (uint16_t)(ZYDIS_REGISTER_ES + f->segment);
 	m->disp.value = disp;
 }
 
-static void fill_operand(const struct parts *p, const struct bt_pattern_op *f, const ZydisDecodedInstruction *i, ZydisDecodedOperand *o)
+static void fill_operand(const struct parts *p, const struct bt_pattern_op *f, const struct bt_decoded *i, struct bt_operand *o)
 {
-	o->visibility = (ZydisOperandVisibility)f->visibility;
+	o->type = fill_type[f->fill];
+	o->visibility = f->visibility;
 	o->actions = f->actions;
-	o->encoding = (ZydisOperandEncoding)f->encoding;
+	o->encoding = f->encoding;
 	o->size = f->size;
-	o->element_type = (ZydisElementType)f->element_type;
-	o->element_size = f->element_size;
-	o->element_count = f->element_count;
-	o->type = (ZydisOperandType)fill_type[f->fill];
 	switch (f->fill) {
 	case FILL_REGISTER:
-		o->reg.value = (ZydisRegister)f->reg;
+		o->reg.value = f->reg;
 		break;
 	case FILL_REG:
 		o->reg.value = numbered(p, f->reg, (p->modrm >> 3 & 7u) | (p->rex & 4u) << 1);
@@ -221,18 +217,16 @@ static void fill_operand(const struct parts *p, const struct bt_pattern_op *f, c
 		o->reg.value = numbered(p, f->reg, modrm_rm(p) | (p->rex & 1u) << 3);
 		break;
 	case FILL_MEMORY:
-		o->mem.type = (ZydisMemoryOperandType)f->mem_type;
+		o->mem.type = f->mem_type;
 		fill_memory(p, f, i->raw.disp.value, &o->mem);
 		break;
 	case FILL_FIXED_MEMORY:
-		o->mem.type = (ZydisMemoryOperandType)f->mem_type;
-		o->mem.base = (ZydisRegister)f->reg;
-		o->mem.segment = (ZydisRegister)(ZYDIS_REGISTER_ES + f->segment);
+		o->mem.type = f->mem_type;
+		o->mem.base = f->reg;
+		o->mem.segment = (uint16_t)(ZYDIS_REGISTER_ES + f->segment);
 		break;
 	case FILL_IMM:
-		o->imm.is_signed = i->raw.imm[0].is_signed;
-		o->imm.is_relative = i->raw.imm[0].is_relative;
-		o->imm.value.u = i->raw.imm[0].value.u;
+		o->imm.value.u = i->raw.imm.value.u;
 		break;
 	default:
 		o->imm.value.u = f->reg;
@@ -240,23 +234,7 @@ static void fill_operand(const struct parts *p, const struct bt_pattern_op *f, c
 	}
 }
 
-static void fill_prefixes(const struct parts *p, const struct bt_pattern *f, ZydisDecodedInstruction *i)
-{
-	i->raw.prefix_count = (uint8_t)(p->prefixes + (p->rex != 0));
-	for (unsigned n = 0; n < i->raw.prefix_count; n++) {
-		i->raw.prefixes[n].type = (ZydisPrefixType)f->prefix_type[n];
-		i->raw.prefixes[n].value = p->bytes[n];
-	}
-	if (!p->rex)
-		return;
-	i->raw.rex.W = p->rex >> 3 & 1;
-	i->raw.rex.R = p->rex >> 2 & 1;
-	i->raw.rex.X = p->rex >> 1 & 1;
-	i->raw.rex.B = p->rex & 1;
-	i->raw.rex.offset = p->rex_at;
-}
-
-static void fill_address(const struct parts *p, ZydisDecodedInstruction *i)
+static void fill_address(const struct parts *p, struct bt_decoded *i)
 {
 	i->raw.modrm.mod = (uint8_t)modrm_mod(p);
 	i->raw.modrm.reg = p->modrm >> 3 & 7;
@@ -264,8 +242,6 @@ static void fill_address(const struct parts *p, ZydisDecodedInstruction *i)
 	i->raw.modrm.offset = (uint8_t)(p->at - 1 - p->has_sib);
 	if (p->has_sib) {
 		i->attributes |= ZYDIS_ATTRIB_HAS_SIB;
-		i->raw.sib.scale = p->sib >> 6;
-		i->raw.sib.index = p->sib >> 3 & 7;
 		i->raw.sib.base = p->sib & 7;
 		i->raw.sib.offset = (uint8_t)(p->at - 1);
 	}
@@ -278,24 +254,22 @@ static void fill_address(const struct parts *p, ZydisDecodedInstruction *i)
 	}
 }
 
-static void fill_immediate(const struct parts *p, const struct bt_pattern *f, ZydisDecodedInstruction *i)
+static void fill_immediate(const struct parts *p, const struct bt_pattern *f, struct bt_raw *raw)
 {
-	unsigned at = p->at + p->disp_bytes;
+	const uint8_t *at = p->bytes + p->at + p->disp_bytes;
 
 	if (!f->imm_bytes)
 		return;
-	i->raw.imm[0].is_signed = f->imm_signed;
-	i->raw.imm[0].is_relative = f->imm_relative;
-	i->raw.imm[0].size = (uint8_t)(f->imm_bytes * 8);
-	i->raw.imm[0].offset = (uint8_t)at;
+	raw->imm.is_relative = f->imm_relative;
+	raw->imm.size = (uint8_t)(f->imm_bytes * 8);
 	if (f->imm_signed)
-		i->raw.imm[0].value.s = load_signed(p->bytes + at, f->imm_bytes);
+		raw->imm.value.s = load_signed(at, f->imm_bytes);
 	else
-		memcpy(&i->raw.imm[0].value.u, p->bytes + at, f->imm_bytes);
+		memcpy(&raw->imm.value.u, at, f->imm_bytes);
 }
 
 /* False: it is longer than it may be. */
-static bool fill(const struct parts *p, const struct bt_pattern *f, ZydisDecodedInstruction *i, ZydisDecodedOperand *op)
+static bool fill(const struct parts *p, const struct bt_pattern *f, struct bt_decoded *i, struct bt_operand *op)
 {
 	unsigned len = p->at + p->disp_bytes + f->imm_bytes;
 
@@ -303,36 +277,119 @@ static bool fill(const struct parts *p, const struct bt_pattern *f, ZydisDecoded
 		return false;
 	memset(i, 0, sizeof(*i));
 	i->machine_mode = ZYDIS_MACHINE_MODE_LONG_64;
-	i->mnemonic = (ZydisMnemonic)f->mnemonic;
+	i->mnemonic = f->mnemonic;
 	i->length = (uint8_t)len;
 	i->encoding = ZYDIS_INSTRUCTION_ENCODING_LEGACY;
 	i->opcode_map = p->map ? ZYDIS_OPCODE_MAP_0F : ZYDIS_OPCODE_MAP_DEFAULT;
 	i->opcode = p->opcode;
-	i->stack_width = f->stack_width;
 	i->operand_width = f->operand_width;
 	i->address_width = f->address_width;
 	i->operand_count = f->operands;
 	i->operand_count_visible = f->operands_visible;
 	i->attributes = f->attributes;
-	i->cpu_flags = f->cpu_flags;
-	i->fpu_flags = f->fpu_flags;
-	i->meta.category = (ZydisInstructionCategory)f->category;
-	i->meta.isa_set = (ZydisISASet)f->isa_set;
-	i->meta.isa_ext = (ZydisISAExt)f->isa_ext;
-	i->meta.branch_type = (ZydisBranchType)f->branch_type;
-	i->meta.exception_class = (ZydisExceptionClass)f->exception_class;
-	fill_prefixes(p, f, i);
+	i->flags = f->flags;
+	i->meta.category = f->category;
+	i->meta.isa_set = f->isa_set;
+	i->meta.isa_ext = f->isa_ext;
+	i->meta.branch_type = f->branch_type;
+	i->raw.prefix_count = (uint8_t)(p->prefixes + (p->rex != 0));
+	i->raw.mandatory_66 = f->mandatory_66;
+	i->raw.rex.W = p->rex >> 3 & 1;
+	i->raw.rex.R = p->rex >> 2 & 1;
 	if (p->has_modrm)
 		fill_address(p, i);
-	fill_immediate(p, f, i);
+	fill_immediate(p, f, &i->raw);
 	if (!op)
 		return true;
 	memset(op, 0, sizeof(*op) * MAX(f->operands, BT_DECODE_OPS));
-	for (unsigned n = 0; n < f->operands; n++) {
-		op[n].id = (uint8_t)n;
+	for (unsigned n = 0; n < f->operands; n++)
 		fill_operand(p, &f->op[n], i, &op[n]);
-	}
 	return true;
+}
+
+/* -- From Zydis ----------------------------------------------------------------------------------------------- */
+
+static void take_raw(const ZydisDecodedInstructionRaw *z, struct bt_raw *raw)
+{
+	raw->prefix_count = z->prefix_count;
+	for (unsigned n = 0; n < z->prefix_count; n++)
+		raw->mandatory_66 |= z->prefixes[n].value == 0x66 && z->prefixes[n].type == ZYDIS_PREFIX_TYPE_MANDATORY;
+	raw->rex.W = z->rex.W;
+	raw->rex.R = z->rex.R;
+	raw->vex.offset = z->vex.offset;
+	raw->evex.offset = z->evex.offset;
+	raw->modrm.offset = z->modrm.offset;
+	raw->modrm.mod = z->modrm.mod;
+	raw->modrm.reg = z->modrm.reg;
+	raw->modrm.rm = z->modrm.rm;
+	raw->sib.offset = z->sib.offset;
+	raw->sib.base = z->sib.base;
+	raw->disp.value = z->disp.value;
+	raw->disp.size = z->disp.size;
+	raw->disp.offset = z->disp.offset;
+	raw->imm.value.u = z->imm[0].value.u;
+	raw->imm.size = z->imm[0].size;
+	raw->imm.is_relative = z->imm[0].is_relative;
+}
+
+static void take_instruction(const ZydisDecodedInstruction *z, struct bt_decoded *i)
+{
+	const ZydisAccessedFlags *f = z->cpu_flags;
+
+	memset(i, 0, sizeof(*i));
+	i->attributes = z->attributes;
+	if (f)
+		i->flags = (struct bt_flags){ f->tested, f->modified | f->set_0 | f->set_1, f->undefined };
+	i->mnemonic = (uint16_t)z->mnemonic;
+	i->mask = (uint16_t)z->avx.mask.reg;
+	i->machine_mode = (uint8_t)z->machine_mode;
+	i->length = z->length;
+	i->encoding = (uint8_t)z->encoding;
+	i->opcode_map = (uint8_t)z->opcode_map;
+	i->opcode = z->opcode;
+	i->operand_width = z->operand_width;
+	i->address_width = z->address_width;
+	i->operand_count = z->operand_count;
+	i->operand_count_visible = z->operand_count_visible;
+	i->meta.category = (uint8_t)z->meta.category;
+	i->meta.isa_set = (uint8_t)z->meta.isa_set;
+	i->meta.isa_ext = (uint8_t)z->meta.isa_ext;
+	i->meta.branch_type = (uint8_t)z->meta.branch_type;
+	take_raw(&z->raw, &i->raw);
+}
+
+static void take_operand(const ZydisDecodedOperand *z, struct bt_operand *o)
+{
+	o->type = (uint8_t)z->type;
+	o->visibility = (uint8_t)z->visibility;
+	o->actions = z->actions;
+	o->encoding = (uint8_t)z->encoding;
+	o->size = z->size;
+	switch (z->type) {
+	case ZYDIS_OPERAND_TYPE_REGISTER:
+		o->reg.value = (uint16_t)z->reg.value;
+		break;
+	case ZYDIS_OPERAND_TYPE_MEMORY:
+		o->mem.segment = (uint16_t)z->mem.segment;
+		o->mem.base = (uint16_t)z->mem.base;
+		o->mem.index = (uint16_t)z->mem.index;
+		o->mem.scale = z->mem.scale;
+		o->mem.type = (uint8_t)z->mem.type;
+		o->mem.disp.value = z->mem.disp.value;
+		break;
+	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+		o->imm.value.u = z->imm.value.u;
+		break;
+	default: /* a far pointer: nobody's */
+		break;
+	}
+}
+
+static void take_operands(const ZydisDecodedOperand *z, unsigned n, struct bt_operand *op)
+{
+	memset(op, 0, sizeof(*op) * MAX(n, BT_DECODE_OPS));
+	while (n--)
+		take_operand(&z[n], &op[n]);
 }
 
 #define OWN_ATTRIBUTES (ZYDIS_ATTRIB_HAS_SIB | ZYDIS_ATTRIB_IS_RELATIVE) /* that fill_address() finds */
@@ -380,8 +437,7 @@ static void learn_memory(struct bt_pattern_op *f, const ZydisDecodedOperand *o)
 static bool learn_operand(struct bt_pattern_op *f, const ZydisDecodedInstruction *i, const ZydisDecodedOperand *o)
 {
 	*f = (struct bt_pattern_op){
-		.size = o->size, .element_size = o->element_size, .element_count = o->element_count, .actions = o->actions,
-		.encoding = (uint8_t)o->encoding, .element_type = (uint8_t)o->element_type & 15, .visibility = (uint8_t)o->visibility & 3,
+		.size = o->size, .actions = o->actions, .encoding = (uint8_t)o->encoding, .visibility = (uint8_t)o->visibility & 3,
 	};
 	switch (o->type) {
 	case ZYDIS_OPERAND_TYPE_REGISTER:
@@ -398,32 +454,30 @@ static bool learn_operand(struct bt_pattern_op *f, const ZydisDecodedInstruction
 	}
 }
 
-static bool learn(struct bt_pattern *f, const struct parts *p, const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+static bool learn(struct bt_pattern *f, const struct parts *p, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op,
+		  const struct bt_decoded *i)
 {
 	*f = (struct bt_pattern){
-		.key = p->key, .mnemonic = (uint16_t)i->mnemonic, .imm_bytes = i->raw.imm[0].size / 8,
-		.imm_signed = i->raw.imm[0].is_signed & 1, .imm_relative = i->raw.imm[0].is_relative & 1,
-		.attributes = i->attributes & ~(p->has_modrm ? OWN_ATTRIBUTES : 0), .cpu_flags = i->cpu_flags, .fpu_flags = i->fpu_flags,
-		.operands = i->operand_count, .operands_visible = i->operand_count_visible, .stack_width = i->stack_width,
-		.operand_width = i->operand_width, .address_width = i->address_width, .category = (uint8_t)i->meta.category,
-		.isa_set = (uint8_t)i->meta.isa_set, .isa_ext = (uint8_t)i->meta.isa_ext, .branch_type = (uint8_t)i->meta.branch_type,
-		.exception_class = (uint8_t)i->meta.exception_class,
+		.key = p->key, .mnemonic = i->mnemonic, .imm_bytes = i->raw.imm.size / 8, .imm_signed = z->raw.imm[0].is_signed & 1,
+		.imm_relative = i->raw.imm.is_relative & 1, .mandatory_66 = i->raw.mandatory_66 & 1,
+		.attributes = i->attributes & ~(p->has_modrm ? OWN_ATTRIBUTES : 0), .flags = i->flags,
+		.operands = i->operand_count, .operands_visible = i->operand_count_visible,
+		.operand_width = i->operand_width, .address_width = i->address_width, .category = i->meta.category,
+		.isa_set = i->meta.isa_set, .isa_ext = i->meta.isa_ext, .branch_type = i->meta.branch_type,
 	};
 	if (i->operand_count > BT_PATTERN_OPS)
 		return false;
-	for (unsigned n = 0; n < i->raw.prefix_count; n++)
-		f->prefix_type[n] = (uint8_t)i->raw.prefixes[n].type;
 	for (unsigned n = 0; n < i->operand_count; n++)
-		if (!learn_operand(&f->op[n], i, &op[n]))
+		if (!learn_operand(&f->op[n], z, &op[n]))
 			return false;
 	return true;
 }
 
-/* What is made of the pattern for the instruction it was learned from is what Zydis said, to the byte. */
-static bool holds(const struct bt_pattern *f, const struct parts *p, const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+/* What is made of the pattern for the instruction it was learned from is what was taken from Zydis, to the byte. */
+static bool holds(const struct bt_pattern *f, const struct parts *p, const struct bt_decoded *i, const struct bt_operand *op)
 {
-	ZydisDecodedOperand op2[BT_PATTERN_OPS];
-	ZydisDecodedInstruction i2;
+	struct bt_operand op2[BT_PATTERN_OPS];
+	struct bt_decoded i2;
 
 	return fill(p, f, &i2, op2) && !memcmp(i, &i2, sizeof(i2)) && !memcmp(op, op2, sizeof(*op) * i->operand_count);
 }
@@ -437,23 +491,48 @@ struct bt_patterns *bt_patterns_new(void)
 	return f;
 }
 
-bool bt_decode(struct bt_patterns *patterns, const ZydisDecoder *d, const uint8_t bytes[BT_DECODE_BYTES], unsigned len,
-	       ZydisDecodedInstruction *i, ZydisDecodedOperand *op)
+/* f: the place for the pattern of p; NULL: none. */
+static bool decode_by_zydis(const ZydisDecoder *d, const uint8_t *bytes, unsigned len, struct bt_pattern *f, const struct parts *p,
+			    struct bt_decoded *i, struct bt_operand *op)
 {
-	ZydisDecodedOperand all[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedOperand zop[ZYDIS_MAX_OPERAND_COUNT];
+	struct bt_operand all[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction z;
+
+	if (!op && f)
+		op = all;
+	if (!ZYAN_SUCCESS(op ? ZydisDecoderDecodeFull(d, bytes, len, &z, zop) : ZydisDecoderDecodeInstruction(d, NULL, bytes, len, &z)))
+		return false;
+	take_instruction(&z, i);
+	if (op)
+		take_operands(zop, z.operand_count, op);
+	if (f)
+		f->refused = !learn(f, p, &z, zop, i) || !holds(f, p, i, op);
+	return true;
+}
+
+static unsigned place_of(const struct parts *p)
+{
+	return p->key * PATTERN_HASH >> (32 - BT_PATTERNS_LOG2);
+}
+
+bool bt_pattern_known(const struct bt_patterns *patterns, const uint8_t bytes[BT_DECODE_BYTES], unsigned len)
+{
+	struct parts p;
+
+	return split(&p, bytes, len) && patterns->pattern[place_of(&p)].key == p.key && !patterns->pattern[place_of(&p)].refused;
+}
+
+bool bt_decode(struct bt_patterns *patterns, const ZydisDecoder *d, const uint8_t bytes[BT_DECODE_BYTES], unsigned len,
+	       struct bt_decoded *i, struct bt_operand *op)
+{
 	struct bt_pattern *f;
 	struct parts p;
 
 	if (!patterns || !split(&p, bytes, len))
-		return ZYAN_SUCCESS(op ? ZydisDecoderDecodeFull(d, bytes, len, i, op) : ZydisDecoderDecodeInstruction(d, NULL, bytes, len, i));
-	f = &patterns->pattern[p.key * PATTERN_HASH >> (32 - BT_PATTERNS_LOG2)];
+		return decode_by_zydis(d, bytes, len, NULL, NULL, i, op);
+	f = &patterns->pattern[place_of(&p)];
 	if (f->key == p.key && !f->refused)
 		return fill(&p, f, i, op);
-	if (!op)
-		op = all;
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(d, bytes, len, i, op)))
-		return false;
-	if (f->key != p.key)
-		f->refused = !learn(f, &p, i, op) || !holds(f, &p, i, op);
-	return true;
+	return decode_by_zydis(d, bytes, len, f->key == p.key ? NULL : f, &p, i, op);
 }

@@ -52,9 +52,9 @@ void bt_emit_fetch_in_stub(struct bt *bt, struct assembler *a)
 
 static bool touches_flags(const struct bt_insn *in)
 {
-	const ZydisAccessedFlags *f = in->i.cpu_flags;
+	const struct bt_flags *f = &in->i.flags;
 
-	return f && in->cls != BT_NOP && (f->tested | f->modified | f->set_0 | f->set_1 | f->undefined);
+	return in->cls != BT_NOP && (f->tested | f->set | f->undefined);
 }
 
 /* Classes whose code needs no flags in place, and may destroy them if t->keep_flags is not set. */

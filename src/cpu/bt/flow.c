@@ -184,7 +184,7 @@ static void *stolen_home(struct translation *t, unsigned reg)
 void bt_emit_push(struct translation *t, const struct bt_insn *in)
 {
 	uint32_t retry = t->a.pc;
-	const ZydisDecodedOperand *o = &in->op[0];
+	const struct bt_operand *o = &in->op[0];
 	unsigned reg = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? bt_gpr_number(o->reg.value) : 0;
 
 	if (in->mem) {

@@ -123,7 +123,7 @@ static void emit_push_return(struct translation *t, const struct bt_insn *in)
 
 static void emit_push(struct translation *t, const struct bt_insn *in)
 {
-	const ZydisDecodedOperand *o = &in->op[0];
+	const struct bt_operand *o = &in->op[0];
 	unsigned reg;
 
 	if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
@@ -149,7 +149,7 @@ static void emit_pop(struct translation *t, const struct bt_insn *in)
 
 static void emit_memory(struct translation *t, const struct bt_insn *in)
 {
-	const ZydisDecodedOperandMem *m = &in->mem->mem;
+	const struct bt_memory *m = &in->mem->mem;
 	bool data = in->uses[0] || in->uses[1] || in->defs[0] || in->defs[1];
 	unsigned base;
 

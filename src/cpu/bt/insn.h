@@ -31,9 +31,6 @@ enum bt_class {
 };
 
 struct bt_insn {
-	ZydisDecodedInstruction i;
-	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-	const ZydisDecodedOperand *mem; /* the explicit memory operand, or NULL */
 	uint64_t rip;                   /* linear address */
 	uint8_t bytes[16];              /* outside of 64-bit mode rewritten to mean the same there: legacy.h */
 	uint8_t n_bytes;
@@ -43,9 +40,14 @@ struct bt_insn {
 	bool masked;      /* of its memory operand it writes only what a mask says */
 	bool x87;         /* an x87 instruction, control instructions included */
 	uint8_t uses[2], defs[2];       /* r10, r11 as data operands: read (or partly written), written */
-	uint64_t target;  /* outside of 64-bit mode, of a direct branch; 0: unknown */
 	bool flags_live;  /* arithmetic flags before it matter: read by it, or by what follows before being set */
+	uint64_t target;  /* outside of 64-bit mode, of a direct branch; 0: unknown */
+	const struct bt_operand *mem; /* the explicit memory operand, or NULL */
+	struct bt_decoded i;
+	struct bt_operand op[ZYDIS_MAX_OPERAND_COUNT];
 };
+
+static_assert(sizeof(struct bt_insn) == 6 * 64, "an instruction with two operands is known by four cache lines");
 
 enum bt_rcx { RCX_IN_PLACE, RCX_IN_SLOT, RCX_IN_T1 };
 

@@ -56,7 +56,7 @@ uint64_t bt_legacy_target(const struct translation *t, const struct bt_insn *in)
 /* T0, an offset that is zero-extended, becomes a linear address, if size bytes there may be accessed. */
 void bt_emit_linear(struct translation *t, const struct bt_insn *in, unsigned seg, unsigned size, bool write);
 /* T0 = the offset of the memory operand, wrapped to the address size. */
-void bt_emit_offset(struct translation *t, const struct bt_insn *in, const ZydisDecodedOperandMem *m);
+void bt_emit_offset(struct translation *t, const struct bt_insn *in, const struct bt_memory *m);
 /* T0 = linear address of the memory operand, checked against its segment. */
 void bt_emit_legacy_address(struct translation *t, const struct bt_insn *in);
 /* T0 = the offset reg + disp, wrapped to 16 bits or 32. */

@@ -31,20 +31,20 @@ static enum bt_class classify_branch(const struct translation *t, const struct b
 	return c == ZYDIS_CATEGORY_COND_BR ? BT_LEGACY_JCC : BT_LEGACY_END;
 }
 
-static bool is_gpr(const ZydisDecodedOperand *o)
+static bool is_gpr(const struct bt_operand *o)
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && (ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR16 ||
 							  ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR32);
 }
 
-static bool is_sreg(const ZydisDecodedOperand *o)
+static bool is_sreg(const struct bt_operand *o)
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
 static enum bt_class classify_stack(const struct bt_insn *in)
 {
-	const ZydisDecodedOperand *o = &in->op[0];
+	const struct bt_operand *o = &in->op[0];
 
 	switch (in->i.mnemonic) {
 	case ZYDIS_MNEMONIC_PUSH:
@@ -66,7 +66,7 @@ static enum bt_class classify_stack(const struct bt_insn *in)
 static enum bt_class classify_string(const struct bt_insn *in)
 {
 	for (unsigned n = 0; n < in->i.raw.prefix_count; n++)
-		if (in->i.raw.prefixes[n].value == 0xf2 || in->i.raw.prefixes[n].value == 0xf3)
+		if (in->bytes[n] == 0xf2 || in->bytes[n] == 0xf3)
 			return BT_INTERP;
 	return BT_LEGACY;
 }

@@ -15,7 +15,7 @@ static bool has_16bit_operand(const struct bt_insn *in)
 	if (in->i.operand_width != 16)
 		return false;
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->size == 16 && o->type == ZYDIS_OPERAND_TYPE_MEMORY)
 			return true;
@@ -28,16 +28,14 @@ static bool has_16bit_operand(const struct bt_insn *in)
 /* The prefixes that stay: LOCK, the last of F2 and F3, and 66 where it is wanted. */
 static unsigned put_prefixes(const struct bt_insn *in, uint8_t *out)
 {
-	bool opsize = !in->fpu && has_16bit_operand(in);
+	bool opsize = in->i.raw.mandatory_66 || (!in->fpu && has_16bit_operand(in));
 	uint8_t lock = 0, rep = 0;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < in->i.raw.prefix_count; i++) {
-		uint8_t p = in->i.raw.prefixes[i].value;
+		uint8_t p = in->bytes[i];
 
-		if (p == 0x66 && in->i.raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY)
-			opsize = true;
-		else if (p == 0xf0)
+		if (p == 0xf0)
 			lock = p;
 		else if (p == 0xf2 || p == 0xf3)
 			rep = p;
@@ -57,13 +55,11 @@ static void shift(uint8_t *offset, int by)
 		*offset = (uint8_t)(*offset + by);
 }
 
-static void move_offsets(ZydisDecodedInstructionRaw *r, int by)
+static void move_offsets(struct bt_raw *r, int by)
 {
 	shift(&r->modrm.offset, by);
 	shift(&r->sib.offset, by);
 	shift(&r->disp.offset, by);
-	for (unsigned n = 0; n < 2; n++)
-		shift(&r->imm[n].offset, by);
 }
 
 /* Whether W would choose a 64-bit general register, or 64 bits of memory in its place. */
@@ -80,7 +76,7 @@ static bool w_counts(const struct bt_insn *in)
 		break;
 	}
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) >= ZYDIS_REGCLASS_GPR8 &&
 		    ZydisRegisterGetClass(o->reg.value) <= ZYDIS_REGCLASS_GPR64)
@@ -134,8 +130,6 @@ static void encode_legacy(struct bt_insn *in)
 	memcpy(in->bytes, out, sizeof(in->bytes));
 	in->n_bytes = (uint8_t)(n + len - from);
 	in->i.raw.prefix_count = (uint8_t)prefixes;
-	for (unsigned i = 0; i < prefixes; i++)
-		in->i.raw.prefixes[i].value = out[i];
 }
 
 static void encode_vector(struct bt_insn *in, unsigned prefixes)
@@ -172,7 +166,7 @@ bool bt_has_high_byte(const struct bt_insn *in)
 /* No REX prefix may be there, so the address has to be in one of the first eight registers: RSI, of which no byte is an operand. */
 void bt_emit_high_byte(struct translation *t, const struct bt_insn *in)
 {
-	const ZydisDecodedInstructionRaw *r = &in->i.raw;
+	const struct bt_raw *r = &in->i.raw;
 	unsigned operands = r->modrm.offset + 1u;
 	struct assembler *a = &t->a;
 

@@ -95,7 +95,7 @@ static void load_selector(struct translation *t, ZydisRegister reg)
 
 static void emit_push(struct translation *t, const struct bt_insn *in)
 {
-	const ZydisDecodedOperand *o = &in->op[0];
+	const struct bt_operand *o = &in->op[0];
 	unsigned size = operand_size(in);
 	uint32_t retry = t->a.pc;
 

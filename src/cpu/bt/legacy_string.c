@@ -12,7 +12,7 @@ static struct element element_of(const struct bt_insn *in)
 	struct element e = { .source = SEG_DS, .wide32 = in->i.address_width == 32 };
 
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;

@@ -13,7 +13,7 @@
 #define PEEK_DEPTH 2 /* and over how many further branches */
 
 /* Shifts and rotates leave the flags alone when their masked count is 0. */
-static bool may_keep_flags(const ZydisDecodedInstruction *i)
+static bool may_keep_flags(const struct bt_decoded *i)
 {
 	ZydisInstructionCategory c = i->meta.category;
 	bool shifts = c == ZYDIS_CATEGORY_SHIFT || c == ZYDIS_CATEGORY_ROTATE ||
@@ -22,25 +22,21 @@ static bool may_keep_flags(const ZydisDecodedInstruction *i)
 
 	if (!shifts || by_one)
 		return false;
-	return !i->raw.imm[0].size || !(i->raw.imm[0].value.u & 31);
+	return !i->raw.imm.size || !(i->raw.imm.value.u & 31);
 }
 
 /* The flags that matter before an instruction, where `live` matter behind it. */
-static uint32_t before(const ZydisDecodedInstruction *i, uint32_t live)
+static uint32_t before(const struct bt_decoded *i, uint32_t live)
 {
-	const ZydisAccessedFlags *f = i->cpu_flags;
-
-	if (!f)
-		return live;
 	if (!may_keep_flags(i))
-		live &= ~(f->modified | f->set_0 | f->set_1 | f->undefined);
-	return (live | f->tested) & ARITH;
+		live &= ~(i->flags.set | i->flags.undefined);
+	return (live | i->flags.tested) & ARITH;
 }
 
 /* -- Behind the block -------------------------------------------------------------------------------------- */
 
 /* Whether Zydis says all of it: flags are read and written so by whoever executes it. Others go elsewhere, or show all flags. */
-static bool is_plain(const ZydisDecodedInstruction *i)
+static bool is_plain(const struct bt_decoded *i)
 {
 	switch (i->meta.category) {
 	case ZYDIS_CATEGORY_CALL:
@@ -70,7 +66,7 @@ static bool is_plain(const ZydisDecodedInstruction *i)
 static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth);
 
 /* Of the operand of a branch that no prefix has narrowed. */
-static unsigned full_width(const ZydisDecodedInstruction *i)
+static unsigned full_width(const struct bt_decoded *i)
 {
 	switch (i->machine_mode) {
 	case ZYDIS_MACHINE_MODE_LONG_64: return 64;
@@ -80,20 +76,20 @@ static unsigned full_width(const ZydisDecodedInstruction *i)
 }
 
 /* At a branch whose target is known; `behind` if it may also not be taken. */
-static uint32_t live_at_branch(const struct bt_peek *p, const ZydisDecodedInstruction *i, uint64_t next, bool behind, unsigned depth)
+static uint32_t live_at_branch(const struct bt_peek *p, const struct bt_decoded *i, uint64_t next, bool behind, unsigned depth)
 {
 	uint32_t live;
 
-	if (!depth || !i->raw.imm[0].is_relative || i->operand_width != full_width(i))
+	if (!depth || !i->raw.imm.is_relative || i->operand_width != full_width(i))
 		return ARITH;
-	live = live_at(p, next + (uint64_t)i->raw.imm[0].value.s, depth - 1);
+	live = live_at(p, next + (uint64_t)i->raw.imm.value.s, depth - 1);
 	if (behind && live != ARITH)
 		live |= live_at(p, next, depth - 1);
 	return live;
 }
 
 /* A copy: another vCPU may write there. */
-static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstruction *i)
+static bool peek_decode(const struct bt_peek *p, uint64_t la, struct bt_decoded *i)
 {
 	uint64_t off = la - p->la;
 	uint8_t bytes[BT_DECODE_BYTES];
@@ -112,7 +108,7 @@ static bool peek_decode(const struct bt_peek *p, uint64_t la, ZydisDecodedInstru
 static uint32_t live_at(const struct bt_peek *p, uint64_t la, unsigned depth)
 {
 	uint32_t open = ARITH, live = 0; /* not yet written; read before that */
-	ZydisDecodedInstruction i;
+	struct bt_decoded i;
 
 	for (unsigned n = 0; n < PEEK_INSNS && open && peek_decode(p, la, &i); n++, la += i.length) {
 		bool cond = i.meta.category == ZYDIS_CATEGORY_COND_BR;
@@ -183,17 +179,14 @@ void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p)
 
 struct bt_flag_marks bt_flag_marks(struct bt_flag_marks m, const struct bt_insn *in, bool first)
 {
-	const ZydisAccessedFlags *f = in->i.cpu_flags;
 	uint8_t set, undefined;
 
 	if (first)
 		m = (struct bt_flag_marks){ .kept = bt_pack_flags(ARITH) };
 	if (!in->flags_live)
 		m.dead = bt_pack_flags(ARITH);
-	if (!f)
-		return m;
-	undefined = bt_pack_flags(f->undefined);
-	set = bt_pack_flags(f->modified | f->set_0 | f->set_1);
+	undefined = bt_pack_flags(in->i.flags.undefined);
+	set = bt_pack_flags(in->i.flags.set);
 	/* A string that is compared may be empty. */
 	if (may_keep_flags(&in->i) || (in->i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
 		set = 0;

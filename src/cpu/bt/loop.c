@@ -33,7 +33,7 @@ struct finder {
 	uint8_t streams[16]; /* how many name it */
 };
 
-static bool is_gpr(const ZydisDecodedOperand *o)
+static bool is_gpr(const struct bt_operand *o)
 {
 	ZydisRegisterClass c = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(o->reg.value) : ZYDIS_REGCLASS_INVALID;
 
@@ -70,7 +70,7 @@ static unsigned find_end(const struct bt_insn *in, unsigned n)
 /* Whether the instruction adds a constant to a 64-bit register: which, and how much. */
 static bool is_step(const struct bt_insn *in, unsigned *reg, int32_t *by)
 {
-	const ZydisDecodedOperand *o = in->op;
+	const struct bt_operand *o = in->op;
 	bool imm = in->i.operand_count_visible > 1 && o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 	int64_t n;
 
@@ -99,7 +99,7 @@ static void mark_register(struct finder *f, unsigned reg)
 		f->l->stolen[reg & 1] = true;
 }
 
-static void mark_address(struct finder *f, const ZydisDecodedOperandMem *m, bool data)
+static void mark_address(struct finder *f, const struct bt_memory *m, bool data)
 {
 	const ZydisRegister r[] = { m->base, m->index };
 
@@ -114,7 +114,7 @@ static void mark_address(struct finder *f, const ZydisDecodedOperandMem *m, bool
 }
 
 /* An operand that no step is about. */
-static void mark_operand(struct finder *f, const struct bt_insn *in, const ZydisDecodedOperand *o)
+static void mark_operand(struct finder *f, const struct bt_insn *in, const struct bt_operand *o)
 {
 	if (o->type == ZYDIS_OPERAND_TYPE_MEMORY)
 		mark_address(f, &o->mem, in->cls != BT_MEMORY);
@@ -148,7 +148,7 @@ static void mark_registers(struct finder *f, const struct bt_insn *in)
 /* The address of an access: a stream of its own so far. */
 static bool access_of(const struct finder *f, const struct bt_insn *in, struct bt_stream *s)
 {
-	const ZydisDecodedOperandMem *m = &in->mem->mem;
+	const struct bt_memory *m = &in->mem->mem;
 	int64_t off = m->disp.value;
 
 	if (in->i.address_width != 64 || m->segment == ZYDIS_REGISTER_FS || m->segment == ZYDIS_REGISTER_GS ||

@@ -51,12 +51,12 @@ static void set_value(struct planner *l, unsigned reg, struct bt_value from, int
 		l->value[reg] = (struct bt_value){ from.root, (int32_t)off };
 }
 
-static bool is_gpr64(const ZydisDecodedOperand *o)
+static bool is_gpr64(const struct bt_operand *o)
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr64(o->reg.value);
 }
 
-static bool is_gpr(const ZydisDecodedOperand *o)
+static bool is_gpr(const struct bt_operand *o)
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_is_gpr(o->reg.value);
 }
@@ -64,7 +64,7 @@ static bool is_gpr(const ZydisDecodedOperand *o)
 /* What reg = op[0] holds behind an instruction that adds a constant to a register, or copies one. */
 static bool follow(struct planner *l, const struct bt_insn *in, unsigned reg)
 {
-	const ZydisDecodedOperand *o = &in->op[1];
+	const struct bt_operand *o = &in->op[1];
 	struct bt_value old = l->value[reg];
 	bool imm = in->i.operand_count_visible > 1 && o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 
@@ -136,7 +136,7 @@ static bool stack_access(const struct bt_insn *in, struct access *a)
 /* RIP-relative addresses are offsets from the block's own. */
 static bool memory_access(const struct planner *l, const struct bt_insn *in, struct access *a)
 {
-	const ZydisDecodedOperandMem *m = &in->mem->mem;
+	const struct bt_memory *m = &in->mem->mem;
 
 	if (in->i.address_width != 64 || m->segment == ZYDIS_REGISTER_FS || m->segment == ZYDIS_REGISTER_GS ||
 	    in->mem->size > BT_MAX_CROSSING * 8 || !in->i.raw.modrm.offset || in->masked)

@@ -3,7 +3,7 @@
 #include "cpu/bt/insn.h"
 #include "cpu/bt/system.h"
 
-static bool is_gpr64(const ZydisDecodedOperand *o)
+static bool is_gpr64(const struct bt_operand *o)
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64;
 }
@@ -51,7 +51,7 @@ static enum bt_system_op string_op(const struct bt_insn *in, enum bt_system_op o
 	if (in->i.meta.category != ZYDIS_CATEGORY_STRINGOP || in->i.address_width != 64 || (in->i.attributes & bad))
 		return BT_OP_NONE;
 	for (unsigned n = 0; n < in->i.raw.prefix_count; n++)
-		if (in->i.raw.prefixes[n].value == 0xf2)
+		if (in->bytes[n] == 0xf2)
 			return BT_OP_NONE;
 	return op;
 }
@@ -83,7 +83,7 @@ static enum bt_system_op xsave_op(const struct bt_insn *in)
 
 /* -- Outside of 64-bit mode ------------------------------------------------------------------------------ */
 
-static bool is_sreg(const ZydisDecodedOperand *o) /* that may be loaded without a shadow */
+static bool is_sreg(const struct bt_operand *o) /* that may be loaded without a shadow */
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT &&
 	       o->reg.value != ZYDIS_REGISTER_CS && o->reg.value != ZYDIS_REGISTER_SS;
@@ -110,8 +110,8 @@ static uint8_t repeat_prefix(const struct bt_insn *in)
 	uint8_t p = 0;
 
 	for (unsigned n = 0; n < in->i.raw.prefix_count; n++)
-		if (in->i.raw.prefixes[n].value == 0xf2 || in->i.raw.prefixes[n].value == 0xf3)
-			p = in->i.raw.prefixes[n].value;
+		if (in->bytes[n] == 0xf2 || in->bytes[n] == 0xf3)
+			p = in->bytes[n];
 	return p;
 }
 
@@ -128,7 +128,7 @@ static void describe_string(struct bt_site *site, const struct bt_insn *in)
 	site->reg = ops[(in->i.opcode - 0xa4) >> 1 & 7] | (repeat_prefix(in) == 0xf3 ? BT_STRING_WHILE_EQUAL : 0);
 	site->sub = in->i.address_width == 32;
 	for (unsigned n = 0; n < in->i.operand_count; n++) {
-		const ZydisDecodedOperand *o = &in->op[n];
+		const struct bt_operand *o = &in->op[n];
 
 		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
@@ -230,7 +230,7 @@ enum bt_system_op bt_system_op(const struct bt_insn *in)
 }
 
 /* IN and OUT: the accumulator is one operand, the port the other one. */
-static void describe_io(struct bt_site *site, const ZydisDecodedOperand *value, const ZydisDecodedOperand *port)
+static void describe_io(struct bt_site *site, const struct bt_operand *value, const struct bt_operand *port)
 {
 	site->size = (uint8_t)(value->size / 8);
 	site->reg = port->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;

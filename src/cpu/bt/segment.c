@@ -74,7 +74,7 @@ static void lea32_disp(struct assembler *a, unsigned base, int32_t disp)
 	put32(a, (uint32_t)disp);
 }
 
-void bt_emit_offset(struct translation *t, const struct bt_insn *in, const ZydisDecodedOperandMem *m)
+void bt_emit_offset(struct translation *t, const struct bt_insn *in, const struct bt_memory *m)
 {
 	/* SIB without a base: Zydis 4.0 may see one beside a 67 prefix. */
 	bool no_base = in->i.raw.sib.offset && in->i.raw.modrm.mod == 0 && in->i.raw.sib.base == 5;

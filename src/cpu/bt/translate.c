@@ -31,7 +31,7 @@ static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t
 
 	ram_mark_code(t->bt->v->ram, (t->b->gpa & PAGE_MASK) + off, left);
 	t->granules |= ram_granules(off, left);
-	memset(&in->rip, 0, sizeof(*in) - offsetof(struct bt_insn, rip));
+	memset(in, 0, offsetof(struct bt_insn, i));
 	in->rip = la;
 	ram_read_code(page + off, in->bytes, left);
 	if (page2)
@@ -115,7 +115,7 @@ static void decode_block(struct translation *t, const uint8_t *page, uint64_t gp
 			continue;
 		}
 		/* Whether a branch to the next instruction was taken could not be told from where it went (turn.c). */
-		if (in->i.raw.imm[0].is_relative && !in->i.raw.imm[0].value.s)
+		if (in->i.raw.imm.is_relative && !in->i.raw.imm.value.s)
 			return;
 		if (bt_ends_block(in) || (la & PAGE_MASK) != (t->b->la & PAGE_MASK) || t->mode.form == FORM_CROSSING)
 			return;

@@ -75,20 +75,18 @@ static void cache_free(struct bt_cache *c)
 {
 	unmap(c->code_rw, c->code_size);
 	unmap(c->code_rx, c->code_size);
-	free(c->block);
-	free(c->map);
+	bt_table_free(c->block, c->max_blocks * sizeof(*c->block));
+	bt_table_free(c->map, c->max_map * sizeof(*c->map));
 	free(c->move);
-	if (c->translation)
-		free(c->translation->patterns);
-	free(c->translation);
+	bt_table_free(c->translation, sizeof(*c->translation));
 	lock_release(&c->lock);
-	free(c);
+	bt_table_free(c, sizeof(*c));
 }
 
 static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 {
 	uint32_t size = g->code_size ? g->code_size : TUNE_BT_CODE_SIZE;
-	struct bt_cache *c = calloc(1, sizeof(*c));
+	struct bt_cache *c = bt_table_new(sizeof(*c));
 	int rc;
 
 	if (!c) {
@@ -100,13 +98,11 @@ static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 	c->max_blocks = size / 256;
 	c->max_map = size / 32;
 	c->max_moves = size / 32;
-	c->block = calloc(c->max_blocks, sizeof(*c->block));
-	c->map = calloc(c->max_map, sizeof(*c->map));
+	c->block = bt_table_new(c->max_blocks * sizeof(*c->block));
+	c->map = bt_table_new(c->max_map * sizeof(*c->map));
 	c->move = calloc(c->max_moves, sizeof(*c->move));
-	c->translation = calloc(1, sizeof(*c->translation));
-	if (c->translation)
-		c->translation->patterns = bt_patterns_new();
-	if (!c->block || !c->map || !c->move || !c->translation || !c->translation->patterns)
+	c->translation = bt_table_new(sizeof(*c->translation));
+	if (!c->block || !c->map || !c->move || !c->translation)
 		rc = err_set(e, ENOMEM, "translator: out of memory");
 	else
 		rc = map_code(c, size, e);

@@ -124,6 +124,10 @@ struct bt_cache {
 	struct translation *translation; /* the passes' working memory; lock */
 };
 
+/* tables.c: zeroed memory for a large table; NULL: out of memory. */
+void *bt_table_new(size_t size);
+void bt_table_free(void *p, size_t size); /* the same size; p may be NULL */
+
 /* The group's cache, made for the first of its vCPUs; and back. While none of them runs. */
 int bt_cache_get(struct bt *bt, struct err *e);
 void bt_cache_put(struct bt *bt);

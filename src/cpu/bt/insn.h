@@ -102,7 +102,7 @@ struct translation {
 	bool parked;      /* at this point of the code the flags are in their slot */
 	bool keep_flags;  /* they matter and are in place */
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
-	struct bt_patterns *patterns; /* of 64-bit code */
+	struct bt_patterns patterns; /* of 64-bit code */
 	uint64_t granules; /* of its page, that the translation depends on */
 	uint32_t code_end; /* of the host code of its instructions; behind it are the flags entry and the stubs */
 	uint32_t loop_end; /* of the loop's second form, which follows the flags entry */

@@ -19,9 +19,9 @@
 
 /* -- Decoding -------------------------------------------------------------------------------------------- */
 
-static struct bt_patterns *patterns_of(const struct translation *t)
+static struct bt_patterns *patterns_of(struct translation *t)
 {
-	return t->mode.legacy.on ? NULL : t->patterns;
+	return t->mode.legacy.on ? NULL : &t->patterns;
 }
 
 static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t *page2, uint64_t la, struct bt_insn *in)

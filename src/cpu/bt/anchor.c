@@ -12,10 +12,7 @@
 /* Before instruction n the block may be left for another one, which is not entered from C. */
 static bool may_leave(const struct bt_plan *p, const struct bt_insn *in, unsigned n)
 {
-	for (unsigned k = 0; k < p->n_groups; k++)
-		if (p->group[k].check == n && bt_group_used(&p->group[k]))
-			return true;
-	return in[n].cls >= BT_LEAVE;
+	return bt_check_at(p, n) || in[n].cls >= BT_LEAVE;
 }
 
 /* It leaves by way of the stack. */

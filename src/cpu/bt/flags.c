@@ -95,9 +95,8 @@ static bool has_check(const struct translation *t, unsigned n)
 {
 	const struct bt_insn *in = &t->insn[n];
 
-	for (unsigned k = 0; k < t->plan.n_groups; k++)
-		if (t->plan.group[k].check == n && bt_group_used(&t->plan.group[k]))
-			return true;
+	if (bt_check_at(&t->plan, n))
+		return true;
 	if (t->plan.at[n].group >= 0 || (t->mode.stack && is_stack_only(in)))
 		return false;
 	return bt_has_access(in);

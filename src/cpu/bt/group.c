@@ -41,7 +41,7 @@ static void emit_lowest(struct translation *t, const struct bt_plan *p, const st
 
 void bt_emit_group_checks(struct translation *t, const struct bt_plan *p, unsigned n)
 {
-	for (unsigned k = 0; k < p->n_groups; k++) {
+	for (unsigned k = 0; bt_check_at(p, n) && k < p->n_groups; k++) {
 		const struct bt_group *g = &p->group[k];
 		uint32_t retry = t->a.pc;
 

@@ -295,6 +295,9 @@ static void dissolve(struct planner *l)
 		if (l->p->at[i].group >= 0 && g->members == 1 && g->check == i)
 			l->p->at[i].group = BT_NO_GROUP;
 	}
+	for (unsigned k = 0; k < l->p->n_groups; k++)
+		if (bt_group_used(&l->p->group[k]))
+			l->p->checks |= 1ull << l->p->group[k].check;
 }
 
 /* -- T1 ---------------------------------------------------------------------------------------------------------- */
@@ -327,7 +330,7 @@ static void follow_t1(struct planner *l)
 
 		if (l->p->at[i].probe)
 			holds = BT_STACK_GROUP;
-		for (unsigned g = 0; g < l->p->n_groups; g++)
+		for (unsigned g = 0; bt_check_at(l->p, i) && g < l->p->n_groups; g++)
 			if (l->p->group[g].check == i && bt_group_used(&l->p->group[g]))
 				holds = (int)g;
 		if (k >= 0 && holds != k) {
@@ -368,6 +371,7 @@ void bt_plan(struct bt_plan *p, struct bt_insn *in, unsigned n, unsigned what)
 	struct bt_value sp;
 
 	p->n_groups = 0;
+	p->checks = 0;
 	p->group[BT_STACK_GROUP] = (struct bt_group){ .members = 2, .check = BT_PLAN_NONE };
 	begin_segment(&l, 0);
 	for (l.i = 0; l.i < n; l.i++) {

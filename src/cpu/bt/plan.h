@@ -48,7 +48,15 @@ struct bt_plan {
 	struct bt_value last_sp; /* RSP behind the last one */
 	struct bt_group group[BT_MAX_GROUPS + 1]; /* the last is the stack window: BT_STACK_GROUP */
 	unsigned n_groups;
+	uint64_t checks; /* instructions before which a group's check stands */
 };
+
+static_assert(BT_MAX_INSNS <= 64, "one bit for each");
+
+static inline bool bt_check_at(const struct bt_plan *p, unsigned n)
+{
+	return p->checks >> n & 1;
+}
 
 struct bt_insn;
 struct translation;

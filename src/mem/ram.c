@@ -336,7 +336,10 @@ void ram_read_code(const uint8_t *host, uint8_t *out, unsigned len)
 		/* Guests' races are not the thread sanitizer's business. */
 		__asm__ volatile("movq %1, %0" : "=r"(word) : "m"(*(const uint64_t *)(const void *)(host + i - skip)));
 		n = MIN(8 - skip, len - i);
-		memcpy(out + i, (const uint8_t *)&word + skip, n);
+		if (n == 8)
+			memcpy(out + i, &word, 8);
+		else
+			memcpy(out + i, (const uint8_t *)&word + skip, n);
 	}
 }
 

@@ -104,6 +104,7 @@ struct translation {
 	struct bt_peek_memo memo[BT_PEEK_MEMOS];
 	struct bt_patterns patterns; /* of 64-bit code */
 	uint64_t granules; /* of its page, that the translation depends on */
+	uint8_t code[PAGE_SIZE + BT_DECODE_BYTES]; /* a copy of the page: what of it was decoded */
 	uint32_t code_end; /* of the host code of its instructions; behind it are the flags entry and the stubs */
 	uint32_t loop_end; /* of the loop's second form, which follows the flags entry */
 	struct asm_move move[ASM_MAX_MOVES];

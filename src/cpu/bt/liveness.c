@@ -98,7 +98,8 @@ static bool peek_decode(const struct bt_peek *p, uint64_t la, struct bt_decoded 
 	if (off >= PAGE_SIZE)
 		return false;
 	len = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
-	ram_mark_code(p->ram, p->gpa + off, len);
+	if (ram_granules(off, len) & ~*p->granules)
+		ram_mark_code(p->ram, p->gpa + off, len);
 	*p->granules |= ram_granules(off, len);
 	ram_read_code(p->page + off, bytes, len);
 	memset(bytes + len, 0, sizeof(bytes) - len);

@@ -24,16 +24,29 @@ static struct bt_patterns *patterns_of(struct translation *t)
 	return t->mode.legacy.on ? NULL : &t->patterns;
 }
 
+/* A copy of len bytes of the page at `off`, which are marked and read by whole granules, each once for a translation. */
+static const uint8_t *code_at(struct translation *t, const uint8_t *page, unsigned off, unsigned len)
+{
+	uint64_t granules = ram_granules(off, len), missing = granules & ~t->granules;
+
+	for (; missing; missing &= missing - 1) {
+		unsigned at = (unsigned)__builtin_ctzll(missing) * RAM_GRANULE;
+
+		ram_mark_code(t->bt->v->ram, (t->b->gpa & PAGE_MASK) + at, RAM_GRANULE);
+		ram_read_code(page + at, t->code + at, RAM_GRANULE);
+	}
+	t->granules |= granules;
+	return t->code + off;
+}
+
 static bool decode_one(struct translation *t, const uint8_t *page, const uint8_t *page2, uint64_t la, struct bt_insn *in)
 {
 	unsigned off = (unsigned)(la & (PAGE_SIZE - 1)), left = (unsigned)MIN(PAGE_SIZE - off, BT_MAX_INSN_LEN);
 	unsigned len = page2 ? BT_MAX_INSN_LEN : left;
 
-	ram_mark_code(t->bt->v->ram, (t->b->gpa & PAGE_MASK) + off, left);
-	t->granules |= ram_granules(off, left);
 	memset(in, 0, offsetof(struct bt_insn, i));
 	in->rip = la;
-	ram_read_code(page + off, in->bytes, left);
+	memcpy(in->bytes, code_at(t, page, off, left), sizeof(in->bytes));
 	if (page2)
 		ram_read_code(page2, in->bytes + left, len - left);
 	if (!bt_decode(patterns_of(t), &t->bt->cache->decoder[bt_code_size(&t->mode)], in->bytes, len, &in->i, in->op))

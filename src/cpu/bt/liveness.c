@@ -145,29 +145,66 @@ uint32_t bt_flags_live_at(const struct bt_peek *p, uint64_t la)
 
 /* -- In the block -------------------------------------------------------------------------------------------- */
 
-/* The flags that matter where a block is left by its instruction in. */
-static uint32_t live_behind(const struct bt_insn *in, const struct bt_peek *p)
+/* Whether it is known where a block goes that is left by its instruction in. */
+static bool may_look_behind(const struct bt_insn *in)
 {
 	switch (in->cls) {
 	case BT_JMP:
 	case BT_CALL:
 	case BT_JCC:
-		return bt_flags_live_at(p, bt_branch_target(in));
+		return true;
 	case BT_LEGACY_JCC:
 	case BT_LEGACY_END:
-		return in->target ? bt_flags_live_at(p, in->target) : ARITH;
+		return in->target;
 	default:
-		return ARITH; /* where it goes, or what the reference does, is not looked into */
+		return false; /* where it goes, or what the reference does, is not looked into */
 	}
+}
+
+/* The flags that matter where a block is left by its instruction in. */
+static uint32_t live_behind(const struct bt_insn *in, const struct bt_peek *p)
+{
+	if (!may_look_behind(in))
+		return ARITH;
+	return bt_flags_live_at(p, in->cls == BT_LEGACY_JCC || in->cls == BT_LEGACY_END ? in->target : bt_branch_target(in));
+}
+
+/*
+ * Without a look at what runs behind the block: flags that matter whatever that is, and flags that may matter. Most blocks set
+ * flags in front of each branch, so that this is enough. False: it is not.
+ */
+static bool settled_within(struct bt_insn *in, unsigned n)
+{
+	uint32_t least = 0, most = ARITH;
+
+	while (n--) {
+		if (in[n].cls == BT_JCC || in[n].cls == BT_LEGACY_JCC) {
+			least = before(&in[n].i, least);
+			most = before(&in[n].i, ARITH);
+		} else if (in[n].cls == BT_SYSTEM || bt_ends_block(&in[n])) {
+			least = may_look_behind(&in[n]) ? 0 : ARITH;
+			most = ARITH;
+		} else if (in[n].cls != BT_NOP) {
+			least = before(&in[n].i, least);
+			most = before(&in[n].i, most);
+		}
+		if (!least && most)
+			return false;
+		in[n].flags_live = least;
+	}
+	return true;
 }
 
 void bt_flag_liveness(struct bt_insn *in, unsigned n, const struct bt_peek *p)
 {
-	uint32_t live = n && !bt_ends_block(&in[n - 1]) ? bt_flags_live_at(p, bt_next_rip(&in[n - 1])) : ARITH;
+	uint32_t live;
 
+	if (settled_within(in, n))
+		return;
+	live = bt_ends_block(&in[n - 1]) ? ARITH : bt_flags_live_at(p, bt_next_rip(&in[n - 1]));
 	while (n--) {
 		if (in[n].cls == BT_JCC || in[n].cls == BT_LEGACY_JCC)
-			live = before(&in[n].i, live | live_behind(&in[n], p));
+			live = before(&in[n].i, live == ARITH ? live : live | live_behind(&in[n], p));
 		else if (in[n].cls == BT_SYSTEM || bt_ends_block(&in[n]))
 			live = live_behind(&in[n], p);
 		else if (in[n].cls != BT_NOP)

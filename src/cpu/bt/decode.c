@@ -143,167 +143,110 @@ static bool split(struct parts *p, const uint8_t *bytes, unsigned len)
 	return true;
 }
 
-static int64_t load_signed(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p, n);
-	return n && n < 8 ? (int64_t)(v << (64 - 8 * n)) >> (64 - 8 * n) : (int64_t)v;
-}
-
 /* -- Filling in -------------------------------------------------------------------------------------------- */
 
-/* What struct bt_pattern_op says of a segment beside ES to GS. */
-#define SEGMENT_NONE    6
-#define SEGMENT_OF_BASE 7 /* SS for RSP and RBP, else DS */
-
-enum fill { FILL_NONE, FILL_REGISTER, FILL_REG, FILL_RM, FILL_MEMORY, FILL_FIXED_MEMORY, FILL_IMM, FILL_CONSTANT };
-
-static const uint8_t fill_type[] = {
-	[FILL_REGISTER] = ZYDIS_OPERAND_TYPE_REGISTER, [FILL_REG] = ZYDIS_OPERAND_TYPE_REGISTER,
-	[FILL_RM] = ZYDIS_OPERAND_TYPE_REGISTER, [FILL_MEMORY] = ZYDIS_OPERAND_TYPE_MEMORY,
-	[FILL_FIXED_MEMORY] = ZYDIS_OPERAND_TYPE_MEMORY, [FILL_IMM] = ZYDIS_OPERAND_TYPE_IMMEDIATE,
-	[FILL_CONSTANT] = ZYDIS_OPERAND_TYPE_IMMEDIATE,
+/* What is added to what a pattern says of an operand. */
+enum fill {
+	FILL_FIXED,
+	FILL_REG, FILL_RM,           /* ModRM's fields, extended by REX: registers are numbered so */
+	FILL_REG_BYTE, FILL_RM_BYTE, /* behind REX, where 4 to 7 are SPL to DIL, which Zydis counts behind AH to BH */
+	FILL_REG_MMX, FILL_RM_MMX,   /* not extended */
+	FILL_MEMORY,
+	FILL_MEMORY_SEGMENT,         /* and its segment is SS by RSP and RBP, else DS */
+	FILL_IMM,
+	FILLS
 };
 
-/* Register n of the kind whose number 0 is `zero`. */
-static uint16_t numbered(const struct parts *p, unsigned zero, unsigned n)
+static_assert(FILLS <= 1 << BT_PATTERN_FILL_BITS && BT_PATTERN_OPS * BT_PATTERN_FILL_BITS <= 16, "they fit into bt_pattern.fill");
+
+/* So many bytes behind offset `at`, at least; what is behind the instruction's longest form is nothing. */
+static uint64_t bytes_at(const struct parts *p, unsigned at)
 {
-	if (zero == ZYDIS_REGISTER_AL && p->rex && n >= 4)
-		n += ZYDIS_REGISTER_SPL - ZYDIS_REGISTER_AH;
-	else if (zero == ZYDIS_REGISTER_MM0)
-		n &= 7;
-	return (uint16_t)(zero + n);
+	unsigned from = MIN(at, BT_DECODE_BYTES - 8);
+	uint64_t v;
+
+	memcpy(&v, p->bytes + from, 8);
+	return v >> (at - from) * 8;
 }
 
-/* The memory operand of ModRM. */
-static void fill_memory(const struct parts *p, const struct bt_pattern_op *f, int64_t disp, struct bt_memory *m)
+static uint64_t extend(uint64_t v, unsigned bytes, bool is_signed)
 {
-	unsigned base = p->has_sib ? p->sib & 7 : modrm_rm(p), index = p->sib >> 3 & 7;
+	unsigned unused = (64 - 8 * bytes) & 63;
 
-	if (p->has_sib) {
-		index |= (p->rex & 2) << 2;
-		if (index != 4) {
-			m->index = (uint16_t)(ZYDIS_REGISTER_RAX + (int)index);
-			m->scale = (uint8_t)(1 << (p->sib >> 6));
-		}
+	v = bytes ? v << unused : 0;
+	return is_signed ? (uint64_t)((int64_t)v >> unused) : v >> unused;
+}
+
+/* The memory operand of ModRM but for its displacement: the first half of struct bt_memory; *segment: to be added. */
+static uint64_t memory_of(const struct parts *p, uint64_t *segment)
+{
+	unsigned base = p->has_sib ? p->sib & 7 : modrm_rm(p), index = (p->sib >> 3 & 7u) | (p->rex & 2u) << 2;
+	bool no_base = base == 5 && !modrm_mod(p), has_index = p->has_sib && index != 4;
+	struct bt_memory m = { .segment = ZYDIS_REGISTER_DS };
+	uint64_t v;
+
+	memcpy(segment, &m, sizeof(*segment));
+	m.base = (uint16_t)(ZYDIS_REGISTER_RAX + (base | (p->rex & 1u) << 3));
+	if (no_base)
+		m.base = p->has_sib ? ZYDIS_REGISTER_NONE : ZYDIS_REGISTER_RIP;
+	*segment += m.base == ZYDIS_REGISTER_RSP || m.base == ZYDIS_REGISTER_RBP ? ZYDIS_REGISTER_SS - ZYDIS_REGISTER_DS : 0;
+	m.segment = 0;
+	m.index = has_index ? (uint16_t)(ZYDIS_REGISTER_RAX + index) : ZYDIS_REGISTER_NONE;
+	m.scale = has_index ? (uint8_t)(1 << (p->sib >> 6)) : 0;
+	memcpy(&v, &m, sizeof(v));
+	return v;
+}
+
+static void fill_operands(const struct parts *p, const struct bt_pattern *f, const struct bt_raw *raw, struct bt_operand *op)
+{
+	unsigned reg = raw->modrm.reg | (p->rex & 4u) << 1, rm = raw->modrm.rm | (p->rex & 1u) << 3;
+	uint64_t add[FILLS] = {
+		[FILL_REG] = reg, [FILL_RM] = rm, [FILL_IMM] = raw->imm.value.u, [FILL_REG_MMX] = raw->modrm.reg, [FILL_RM_MMX] = raw->modrm.rm,
+		[FILL_REG_BYTE] = reg + (reg >= 4 ? ZYDIS_REGISTER_SPL - ZYDIS_REGISTER_AH : 0),
+		[FILL_RM_BYTE] = rm + (rm >= 4 ? ZYDIS_REGISTER_SPL - ZYDIS_REGISTER_AH : 0),
+	};
+
+	if (p->has_modrm && modrm_mod(p) != 3) {
+		add[FILL_MEMORY] = memory_of(p, &add[FILL_MEMORY_SEGMENT]);
+		add[FILL_MEMORY_SEGMENT] += add[FILL_MEMORY];
 	}
-	if (base == 5 && !modrm_mod(p))
-		m->base = p->has_sib ? ZYDIS_REGISTER_NONE : ZYDIS_REGISTER_RIP;
-	else
-		m->base = (uint16_t)(ZYDIS_REGISTER_RAX + (int)(base | (p->rex & 1) << 3));
-	if (f->segment == SEGMENT_OF_BASE)
-		m->segment = m->base == ZYDIS_REGISTER_RSP || m->base == ZYDIS_REGISTER_RBP ? ZYDIS_REGISTER_SS : ZYDIS_REGISTER_DS;
-	else if (f->segment != SEGMENT_NONE)
-		m->segment = (uint16_t)(ZYDIS_REGISTER_ES + f->segment);
-	m->disp.value = disp;
-}
+	/* All of them: those that are not there are 0, and how many are there cannot be predicted. */
+	for (unsigned n = 0; n < BT_PATTERN_OPS; n++) {
+		unsigned fill = f->fill >> n * BT_PATTERN_FILL_BITS & ((1u << BT_PATTERN_FILL_BITS) - 1);
+		const uint64_t whole[] = { f->op[n].head, f->op[n].value + add[fill],
+					   fill == FILL_MEMORY || fill == FILL_MEMORY_SEGMENT ? (uint64_t)raw->disp.value : 0 };
 
-static void fill_operand(const struct parts *p, const struct bt_pattern_op *f, const struct bt_decoded *i, struct bt_operand *o)
-{
-	o->type = fill_type[f->fill];
-	o->visibility = f->visibility;
-	o->actions = f->actions;
-	o->encoding = f->encoding;
-	o->size = f->size;
-	switch (f->fill) {
-	case FILL_REGISTER:
-		o->reg.value = f->reg;
-		break;
-	case FILL_REG:
-		o->reg.value = numbered(p, f->reg, (p->modrm >> 3 & 7u) | (p->rex & 4u) << 1);
-		break;
-	case FILL_RM:
-		o->reg.value = numbered(p, f->reg, modrm_rm(p) | (p->rex & 1u) << 3);
-		break;
-	case FILL_MEMORY:
-		o->mem.type = f->mem_type;
-		fill_memory(p, f, i->raw.disp.value, &o->mem);
-		break;
-	case FILL_FIXED_MEMORY:
-		o->mem.type = f->mem_type;
-		o->mem.base = f->reg;
-		o->mem.segment = (uint16_t)(ZYDIS_REGISTER_ES + f->segment);
-		break;
-	case FILL_IMM:
-		o->imm.value.u = i->raw.imm.value.u;
-		break;
-	default:
-		o->imm.value.u = f->reg;
-		break;
+		static_assert(sizeof(whole) == sizeof(op[n]), "an operand is its head, a value and a displacement");
+		memcpy(&op[n], whole, sizeof(whole));
 	}
 }
 
-static void fill_address(const struct parts *p, struct bt_decoded *i)
-{
-	i->raw.modrm.mod = (uint8_t)modrm_mod(p);
-	i->raw.modrm.reg = p->modrm >> 3 & 7;
-	i->raw.modrm.rm = (uint8_t)modrm_rm(p);
-	i->raw.modrm.offset = (uint8_t)(p->at - 1 - p->has_sib);
-	if (p->has_sib) {
-		i->attributes |= ZYDIS_ATTRIB_HAS_SIB;
-		i->raw.sib.base = p->sib & 7;
-		i->raw.sib.offset = (uint8_t)(p->at - 1);
-	}
-	if (!modrm_mod(p) && modrm_rm(p) == 5)
-		i->attributes |= ZYDIS_ATTRIB_IS_RELATIVE;
-	if (p->disp_bytes) {
-		i->raw.disp.value = load_signed(p->bytes + p->at, p->disp_bytes);
-		i->raw.disp.size = (uint8_t)(p->disp_bytes * 8);
-		i->raw.disp.offset = p->at;
-	}
-}
-
-static void fill_immediate(const struct parts *p, const struct bt_pattern *f, struct bt_raw *raw)
-{
-	const uint8_t *at = p->bytes + p->at + p->disp_bytes;
-
-	if (!f->imm_bytes)
-		return;
-	raw->imm.is_relative = f->imm_relative;
-	raw->imm.size = (uint8_t)(f->imm_bytes * 8);
-	if (f->imm_signed)
-		raw->imm.value.s = load_signed(at, f->imm_bytes);
-	else
-		memcpy(&raw->imm.value.u, at, f->imm_bytes);
-}
-
-/* False: it is longer than it may be. */
+/* False: it is longer than it may be. Few branches: between two translations the host forgets which way they go. */
 static bool fill(const struct parts *p, const struct bt_pattern *f, struct bt_decoded *i, struct bt_operand *op)
 {
-	unsigned len = p->at + p->disp_bytes + f->imm_bytes;
+	unsigned imm = p->at + p->disp_bytes, len = imm + f->imm_bytes;
+	bool relative = p->has_modrm && !modrm_mod(p) && modrm_rm(p) == 5;
 
 	if (len > p->len)
 		return false;
-	memset(i, 0, sizeof(*i));
-	i->machine_mode = ZYDIS_MACHINE_MODE_LONG_64;
-	i->mnemonic = f->mnemonic;
+	memcpy(i, f->fixed, BT_PATTERN_FIXED);
+	memset((uint8_t *)i + BT_PATTERN_FIXED, 0, sizeof(*i) - BT_PATTERN_FIXED);
 	i->length = (uint8_t)len;
-	i->encoding = ZYDIS_INSTRUCTION_ENCODING_LEGACY;
-	i->opcode_map = p->map ? ZYDIS_OPCODE_MAP_0F : ZYDIS_OPCODE_MAP_DEFAULT;
-	i->opcode = p->opcode;
-	i->operand_width = f->operand_width;
-	i->address_width = f->address_width;
-	i->operand_count = f->operands;
-	i->operand_count_visible = f->operands_visible;
-	i->attributes = f->attributes;
-	i->flags = f->flags;
-	i->meta.category = f->category;
-	i->meta.isa_set = f->isa_set;
-	i->meta.isa_ext = f->isa_ext;
-	i->meta.branch_type = f->branch_type;
-	i->raw.prefix_count = (uint8_t)(p->prefixes + (p->rex != 0));
-	i->raw.mandatory_66 = f->mandatory_66;
-	i->raw.rex.W = p->rex >> 3 & 1;
+	i->attributes |= (p->has_sib ? ZYDIS_ATTRIB_HAS_SIB : 0) | (relative ? ZYDIS_ATTRIB_IS_RELATIVE : 0);
 	i->raw.rex.R = p->rex >> 2 & 1;
-	if (p->has_modrm)
-		fill_address(p, i);
-	fill_immediate(p, f, &i->raw);
-	if (!op)
-		return true;
-	memset(op, 0, sizeof(*op) * MAX(f->operands, BT_DECODE_OPS));
-	for (unsigned n = 0; n < f->operands; n++)
-		fill_operand(p, &f->op[n], i, &op[n]);
+	i->raw.modrm.mod = (uint8_t)modrm_mod(p);
+	i->raw.modrm.reg = p->modrm >> 3 & 7;
+	i->raw.modrm.rm = (uint8_t)modrm_rm(p);
+	i->raw.sib.offset = p->has_sib ? (uint8_t)(p->at - 1) : 0;
+	i->raw.sib.base = p->sib & 7;
+	i->raw.disp.value = (int64_t)extend(bytes_at(p, p->at), p->disp_bytes, true);
+	i->raw.disp.size = (uint8_t)(p->disp_bytes * 8);
+	i->raw.disp.offset = p->disp_bytes ? p->at : 0;
+	i->raw.imm.value.u = extend(bytes_at(p, imm), f->imm_bytes, f->imm_signed);
+	i->raw.imm.size = (uint8_t)(f->imm_bytes * 8);
+	i->raw.imm.is_relative = f->imm_relative;
+	if (op)
+		fill_operands(p, f, &i->raw, op);
 	return true;
 }
 
@@ -392,83 +335,74 @@ static void take_operands(const ZydisDecodedOperand *z, unsigned n, struct bt_op
 		take_operand(&z[n], &op[n]);
 }
 
-#define OWN_ATTRIBUTES (ZYDIS_ATTRIB_HAS_SIB | ZYDIS_ATTRIB_IS_RELATIVE) /* that fill_address() finds */
+#define OWN_ATTRIBUTES (ZYDIS_ATTRIB_HAS_SIB | ZYDIS_ATTRIB_IS_RELATIVE) /* that fill() finds */
 
 /* -- Learning ------------------------------------------------------------------------------------------------ */
 
-static bool learn_register(struct bt_pattern_op *f, const ZydisDecodedOperand *o)
+/* A register by its number in ModRM: *fill, and *zero: that of number 0. False: one that we do not know. */
+static bool learn_number(const struct parts *p, const struct bt_operand *o, bool rm, enum fill *fill, uint64_t *zero)
 {
-	static const struct {
-		ZydisRegisterClass class;
-		ZydisRegister zero;
-	} kinds[] = {
-		{ ZYDIS_REGCLASS_GPR8, ZYDIS_REGISTER_AL }, { ZYDIS_REGCLASS_GPR16, ZYDIS_REGISTER_AX },
-		{ ZYDIS_REGCLASS_GPR32, ZYDIS_REGISTER_EAX }, { ZYDIS_REGCLASS_GPR64, ZYDIS_REGISTER_RAX },
-		{ ZYDIS_REGCLASS_MMX, ZYDIS_REGISTER_MM0 }, { ZYDIS_REGCLASS_XMM, ZYDIS_REGISTER_XMM0 },
-	};
-
-	f->fill = o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG ? FILL_REG : o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM ? FILL_RM : FILL_REGISTER;
-	f->reg = (uint16_t)o->reg.value;
-	if (f->fill == FILL_REGISTER)
-		return o->encoding == ZYDIS_OPERAND_ENCODING_NONE || o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE;
-	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
-		if (kinds[k].class == ZydisRegisterGetClass(o->reg.value)) {
-			f->reg = (uint16_t)kinds[k].zero;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void learn_memory(struct bt_pattern_op *f, const ZydisDecodedOperand *o)
-{
-	f->mem_type = (uint8_t)o->mem.type & 7;
-	f->segment = o->mem.segment == ZYDIS_REGISTER_NONE ? SEGMENT_NONE : (uint8_t)(o->mem.segment - ZYDIS_REGISTER_ES) & 7;
-	if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
-		f->fill = FILL_MEMORY;
-		if (o->mem.segment == ZYDIS_REGISTER_DS || o->mem.segment == ZYDIS_REGISTER_SS)
-			f->segment = SEGMENT_OF_BASE;
-	} else {
-		f->fill = FILL_FIXED_MEMORY;
-		f->reg = (uint16_t)o->mem.base;
-	}
-}
-
-static bool learn_operand(struct bt_pattern_op *f, const ZydisDecodedInstruction *i, const ZydisDecodedOperand *o)
-{
-	*f = (struct bt_pattern_op){
-		.size = o->size, .actions = o->actions, .encoding = (uint8_t)o->encoding, .visibility = (uint8_t)o->visibility & 3,
-	};
-	switch (o->type) {
-	case ZYDIS_OPERAND_TYPE_REGISTER:
-		return learn_register(f, o);
-	case ZYDIS_OPERAND_TYPE_MEMORY:
-		learn_memory(f, o);
+	*fill = rm ? FILL_RM : FILL_REG;
+	switch (ZydisRegisterGetClass(o->reg.value)) {
+	case ZYDIS_REGCLASS_GPR8:
+		*zero = ZYDIS_REGISTER_AL;
+		if (p->rex)
+			*fill = rm ? FILL_RM_BYTE : FILL_REG_BYTE;
 		return true;
-	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-		f->fill = i->raw.imm[0].size ? FILL_IMM : FILL_CONSTANT;
-		f->reg = (uint16_t)o->imm.value.u;
+	case ZYDIS_REGCLASS_GPR16: *zero = ZYDIS_REGISTER_AX; return true;
+	case ZYDIS_REGCLASS_GPR32: *zero = ZYDIS_REGISTER_EAX; return true;
+	case ZYDIS_REGCLASS_GPR64: *zero = ZYDIS_REGISTER_RAX; return true;
+	case ZYDIS_REGCLASS_XMM: *zero = ZYDIS_REGISTER_XMM0; return true;
+	case ZYDIS_REGCLASS_MMX:
+		*zero = ZYDIS_REGISTER_MM0;
+		*fill = rm ? FILL_RM_MMX : FILL_REG_MMX;
 		return true;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
-static bool learn(struct bt_pattern *f, const struct parts *p, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op,
-		  const struct bt_decoded *i)
+/* The memory operand of ModRM: what does not change is its type, and a segment that is not the base's. */
+static void learn_memory(const struct bt_operand *o, enum fill *fill, uint64_t *value)
 {
-	*f = (struct bt_pattern){
-		.key = p->key, .mnemonic = i->mnemonic, .imm_bytes = i->raw.imm.size / 8, .imm_signed = z->raw.imm[0].is_signed & 1,
-		.imm_relative = i->raw.imm.is_relative & 1, .mandatory_66 = i->raw.mandatory_66 & 1,
-		.attributes = i->attributes & ~(p->has_modrm ? OWN_ATTRIBUTES : 0), .flags = i->flags,
-		.operands = i->operand_count, .operands_visible = i->operand_count_visible,
-		.operand_width = i->operand_width, .address_width = i->address_width, .category = i->meta.category,
-		.isa_set = i->meta.isa_set, .isa_ext = i->meta.isa_ext, .branch_type = i->meta.branch_type,
-	};
+	bool of_base = o->mem.segment == ZYDIS_REGISTER_DS || o->mem.segment == ZYDIS_REGISTER_SS;
+	struct bt_memory m = { .type = o->mem.type, .segment = of_base ? 0 : o->mem.segment };
+
+	*fill = of_base ? FILL_MEMORY_SEGMENT : FILL_MEMORY;
+	memcpy(value, &m, sizeof(*value));
+}
+
+static bool learn_operand(struct bt_pattern *f, const struct parts *p, unsigned n, const struct bt_decoded *i, const struct bt_operand *o)
+{
+	bool reg = o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG, rm = o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM, ok = true;
+	enum fill fill = FILL_FIXED;
+	uint64_t value;
+
+	memcpy(&f->op[n].head, o, sizeof(f->op[n].head));
+	memcpy(&value, &o->imm.value.u, sizeof(value)); /* or a register, or the first half of a memory operand */
+	if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && (reg || rm))
+		ok = learn_number(p, o, rm, &fill, &value);
+	else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && rm)
+		learn_memory(o, &fill, &value);
+	else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && i->raw.imm.size)
+		fill = FILL_IMM, value = 0;
+	else if (o->encoding != ZYDIS_OPERAND_ENCODING_NONE && o->encoding != ZYDIS_OPERAND_ENCODING_OPCODE)
+		ok = o->type != ZYDIS_OPERAND_TYPE_REGISTER; /* a register by a field that we do not know */
+	f->op[n].value = value;
+	f->fill |= (uint16_t)(fill << n * BT_PATTERN_FILL_BITS);
+	return ok;
+}
+
+static bool learn(struct bt_pattern *f, const struct parts *p, bool imm_signed, const struct bt_decoded *i, const struct bt_operand *op)
+{
+	uint64_t attributes = i->attributes & ~(p->has_modrm ? OWN_ATTRIBUTES : 0);
+
+	*f = (struct bt_pattern){ .key = p->key, .imm_bytes = i->raw.imm.size / 8, .imm_signed = imm_signed, .imm_relative = i->raw.imm.is_relative };
+	memcpy(f->fixed, i, BT_PATTERN_FIXED);
+	memcpy(f->fixed, &attributes, sizeof(attributes));
 	if (i->operand_count > BT_PATTERN_OPS)
 		return false;
 	for (unsigned n = 0; n < i->operand_count; n++)
-		if (!learn_operand(&f->op[n], z, &op[n]))
+		if (!learn_operand(f, p, n, i, &op[n]))
 			return false;
 	return true;
 }
@@ -507,7 +441,7 @@ static bool decode_by_zydis(const ZydisDecoder *d, const uint8_t *bytes, unsigne
 	if (op)
 		take_operands(zop, z.operand_count, op);
 	if (f)
-		f->refused = !learn(f, p, &z, zop, i) || !holds(f, p, i, op);
+		f->refused = !learn(f, p, z.raw.imm[0].is_signed, i, op) || !holds(f, p, i, op);
 	return true;
 }
 

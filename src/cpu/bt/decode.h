@@ -17,11 +17,13 @@
 #include <Zydis/Zydis.h>
 #include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define BT_PATTERNS_LOG2   11
 #define BT_PATTERNS        (1u << BT_PATTERNS_LOG2)
-#define BT_PATTERN_OPS     6
+#define BT_PATTERN_OPS     4
+#define BT_PATTERN_FILL_BITS 4
 #define BT_DECODE_BYTES 16   /* readable at the address of an instruction */
 #define BT_DECODE_OPS   4    /* of the operands, so many are defined, however few there are */
 
@@ -41,6 +43,7 @@ struct bt_memory {
 struct bt_operand {
 	uint8_t type, visibility, actions, encoding;
 	uint16_t size; /* bits */
+	uint16_t zero;
 	union {
 		struct {
 			uint16_t value;
@@ -109,25 +112,18 @@ static_assert(ZYDIS_MNEMONIC_MAX_VALUE <= UINT16_MAX && ZYDIS_REGISTER_MAX_VALUE
 		      ZYDIS_CATEGORY_MAX_VALUE <= UINT8_MAX && ZYDIS_ISA_SET_MAX_VALUE <= UINT8_MAX && ZYDIS_ISA_EXT_MAX_VALUE <= UINT8_MAX,
 	      "Zydis' enumerations fit");
 
-struct bt_pattern_op {
-	uint16_t reg;          /* a register as it is or that of number 0; of memory the base; or a constant */
-	uint16_t size;
-	uint8_t actions, encoding;
-	uint8_t fill;
-	uint8_t visibility : 2, mem_type : 3, segment : 3; /* counted from ES */
-};
+/* The beginning of struct bt_decoded, which is the same for all of a pattern but for length, rex.R and modrm.mod. */
+#define BT_PATTERN_FIXED offsetof(struct bt_decoded, raw.modrm.reg)
 
 struct bt_pattern {
 	_Alignas(64) uint32_t key; /* 0: empty */
-	uint16_t mnemonic;
 	uint8_t imm_bytes;     /* behind ModRM, SIB and displacement */
-	uint8_t imm_signed : 1, imm_relative : 1, mandatory_66 : 1, refused : 1;
-	uint64_t attributes;   /* but for those of ModRM's address */
-	struct bt_flags flags;
-	uint8_t operands, operands_visible;
-	uint8_t operand_width, address_width;
-	uint8_t category, isa_set, isa_ext, branch_type;
-	struct bt_pattern_op op[BT_PATTERN_OPS];
+	bool imm_signed : 1, imm_relative : 1, refused : 1;
+	uint16_t fill;         /* BT_PATTERN_FILL_BITS for each operand: what is added to its value */
+	uint8_t fixed[BT_PATTERN_FIXED];
+	_Alignas(64) struct {
+		uint64_t head, value; /* of struct bt_operand: up to its register, memory or constant; and 8 bytes of that */
+	} op[BT_PATTERN_OPS];
 };
 
 static_assert(sizeof(struct bt_pattern) == 128, "a pattern fits into two cache lines");

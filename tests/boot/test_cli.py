@@ -294,6 +294,32 @@ def test_stats(doppel, guest):
     assert int(re.search(r"^cpu0\.instructions +(\d+)", r.err, re.M)[1]) > 0 # on the translator: what is left to the reference
 
 
+# Two functions that take turns in one place of the translator's jump cache (src/cpu/bt/jumps.h).
+TURNS = """
+    movl $2000, %ecx
+1:  movl $one, %eax
+    call *%eax
+    movl $one + 0xffff, %eax
+    call *%eax
+    decl %ecx
+    jnz 1b
+    movb $21, %al
+    jmp leave
+    nop
+one: ret
+    .skip 0xfffe
+    ret
+"""
+
+
+def test_jump_stats(doppel, guest):
+    r = doppel("run", "--engine", "bt", "--kernel", guest(TURNS), "--debug-exit", "--memory", "16M", "--stats")
+    assert r.status == 43, r
+    cached, second, missed, hits = (int(re.search(rf"^cpu0\.bt_jump\.{name} +(\d+)", r.err, re.M)[1])
+                                    for name in ("cached", "second", "missed", "hits per 10000"))
+    assert cached >= 8000 and second >= 3990 and missed < 100 and hits > 9800, r
+
+
 # One store before flags are set, one between them and who reads them.
 TRACED = """
     movl $0x12345678, %eax

@@ -403,7 +403,7 @@ static void test_return_address_and_rsp(void **state)
 	assert_int_equal(m->rip_off, 0);
 	tr = CODE("\xff\xd0");
 	assert_int_equal(bt->cache->map[tr->b->map].rsp, -8);
-	assert_int_equal(bt_jc_index(0x12345678, false), 0x5678 + 0x1234);
+	assert_int_equal(bt_jc_index(0x12345678), 0x5678 + 0x1234);
 }
 
 /* -- flags.c ------------------------------------------------------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "cpu/bt/jumps.h"
 #include "cpu/bt/legacy.h"
 #include "passes.h"
 
@@ -288,13 +289,77 @@ static void test_chain_and_drop(void **state)
 	assert_int_equal(after, before);
 }
 
+/* -- jumps.c -------------------------------------------------------------------------------------------------------- */
+
+static bool in_first(const struct bt_block *b)
+{
+	return bt->jc[MMU_KERNEL][bt_jc_index(b->la)] == b->ientry;
+}
+
+static unsigned in_second(const struct bt_block *b)
+{
+	const struct bt_jc_second *at = &bt->second[MMU_KERNEL][bt_jc_second_index(b->la)];
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < BT_JC_WAYS; k++)
+		n += at[k].la == b->la && at[k].host == b->ientry;
+	return n;
+}
+
+/* Of a set's two kinds of pages one is flushed, or a page; a block that is entered again has one place still. */
+static void test_jump_places(void **state)
+{
+	struct bt_set *set = &bt->set[BT_KERNEL_SET];
+	struct bt_block *global, *local;
+
+	flush_cache();
+	bt_jc_clear(bt);
+	global = make(LA);
+	local = make(LA + PAGE_SIZE);
+	for (unsigned n = 0; n < 3; n++) {
+		bt_jc_set(bt, global, true);
+		bt_jc_set(bt, local, false);
+	}
+	assert_true(in_first(global) && in_first(local));
+	assert_int_equal(in_second(global) + in_second(local), 2);
+	bt_jc_flush(bt, set, false);
+	assert_true(in_first(global) && !in_first(local));
+	assert_true(in_second(global) && !in_second(local));
+	bt_jc_set(bt, local, false);
+	bt_jc_flush_page(bt, set, LA + 8);
+	assert_true(!in_first(global) && !in_second(global) && in_second(local));
+	bt_jc_set(bt, global, true);
+	bt_jc_flush(bt, set, true);
+	assert_false(in_first(global) || in_second(global) || in_second(local));
+	assert_int_equal(bt->jc[MMU_KERNEL][bt_jc_index(LA)], bt->cache->second_stub[MMU_KERNEL]);
+	assert_int_equal(set->jc[0].n + set->jc[1].n, 0);
+}
+
+/* Code may have put another target back into a place that both kinds of pages have used: it goes with either. */
+static void test_mixed_place(void **state)
+{
+	struct bt_block *global = make(LA), *local = make(LA + 0xffff);
+
+	assert_int_equal(bt_jc_index(global->la), bt_jc_index(local->la));
+	bt_jc_clear(bt);
+	bt_jc_set(bt, local, false);
+	bt_jc_set(bt, global, true);
+	bt->jc[MMU_KERNEL][bt_jc_index(LA)] = local->ientry; /* as the stub does */
+	bt_jc_flush(bt, &bt->set[BT_KERNEL_SET], false);
+	assert_false(in_first(local) || in_second(local));
+	assert_int_equal(in_second(global), 1);
+	bt_jc_clear(bt);
+}
+
+/* -- cache.c, again: the generation ---------------------------------------------------------------------------------- */
+
 static void test_generation(void **state)
 {
 	uint32_t generation = atomic_load(&bt->cache->generation);
 	struct bt_block *b = make(LA);
 
 	bt_jc_set(bt, b, false);
-	assert_int_equal(bt->jc[bt_jc_set_of(&b->mode)][bt_jc_index(LA, false)], b->ientry);
+	assert_int_equal(bt->jc[bt_jc_set_of(&b->mode)][bt_jc_index(LA)], b->ientry);
 	flush_cache();
 	assert_int_equal(atomic_load(&bt->cache->generation), generation + 1);
 	assert_null(find(LA));
@@ -304,7 +369,7 @@ static void test_generation(void **state)
 	assert_true(bt_join(bt)); /* on the way inside the jump caches are found void */
 	bt_leave(bt);
 	assert_int_equal(bt->generation, generation + 1);
-	assert_int_equal(bt->jc[MMU_KERNEL][bt_jc_index(LA, false)], bt->cache->miss_stub);
+	assert_int_equal(bt->jc[MMU_KERNEL][bt_jc_index(LA)], bt->cache->second_stub[MMU_KERNEL]);
 }
 
 int main(void)
@@ -319,6 +384,8 @@ int main(void)
 		cmocka_unit_test(test_look_up),
 		cmocka_unit_test(test_drop_by_piece),
 		cmocka_unit_test(test_chain_and_drop),
+		cmocka_unit_test(test_jump_places),
+		cmocka_unit_test(test_mixed_place),
 		cmocka_unit_test(test_generation),
 	};
 

@@ -121,6 +121,14 @@ static inline void op_slot(struct assembler *a, unsigned opcode, unsigned reg, c
 	modrm_of_slot(a, reg, slot, 0);
 }
 
+static inline void inc_slot(struct assembler *a, const void *slot) /* inc qword [slot] */
+{
+	put8(a, ASM_GS);
+	rex(a, 1, 0, 0, 0);
+	put8(a, 0xff);
+	modrm_of_slot(a, 0, slot, 0);
+}
+
 static inline void cmp_slot(struct assembler *a, const void *slot, int8_t imm) /* cmp dword [slot], imm; 8 bytes */
 {
 	put8(a, ASM_GS);

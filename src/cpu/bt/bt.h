@@ -20,21 +20,16 @@
 /* -- Software TLB and jump caches that translated code reads ------------------------------------ */
 
 #define BT_TLB_ENTRIES 65536 /* indexed by linear address bits 12-27 */
-#define BT_JC_ENTRIES  65536 /* indexed by bt_jc_index() */
+#define BT_JC_ENTRIES  65536 /* of both tables: jumps.h */
 #define BT_MAX_INSNS   48    /* of a block */
 #define BT_MAX_GROUPS  16    /* of accesses in a block that share a check */
 #define BT_LOOP_RECORDS 256  /* of how often loops go round: loop_emit.c */
 #define BT_STACK_GROUP BT_MAX_GROUPS /* the accesses by way of the stack window, which need none */
 
-/*
- * Bits 16-31 tell apart what is a multiple of 64 KiB away; the targets in one page are neighbours. Blocks that rely on the stack
- * window stand BT_JC_STACK places further: a block verifies its address, and none has that in the other half.
- */
-#define BT_JC_STACK 0x8000u
-
-static inline unsigned bt_jc_index(uint64_t target, bool stack)
+/* Bits 16-31 tell apart what is a multiple of 64 KiB away; the targets in one page are neighbours. */
+static inline unsigned bt_jc_index(uint64_t target)
 {
-	return (target + (target >> 16) + (stack ? BT_JC_STACK : 0)) & (BT_JC_ENTRIES - 1);
+	return (target + (target >> 16)) & (BT_JC_ENTRIES - 1);
 }
 
 /*
@@ -157,13 +152,28 @@ struct bt_segment {
 	int64_t limit[2]; /* for a read, and for a write; -1: none is allowed, or the reference has to look */
 };
 
-/* The jump caches: those of 64-bit mode, and those of the others. */
-#define BT_JC_SETS (2 * MMU_MODES)
+/* The jump caches: those of 64-bit mode, those of the others, and that of blocks that rely on the stack window. */
+#define BT_JC_STACK (2 * MMU_MODES)
+#define BT_JC_SETS  (BT_JC_STACK + 1)
 
 static inline unsigned bt_jc_set_of(const struct bt_mode *m)
 {
-	return m->mmu + (m->legacy.on ? MMU_MODES : 0u);
+	return m->stack ? BT_JC_STACK : m->mmu + (m->legacy.on ? MMU_MODES : 0u);
 }
+
+/* Whether a window has it for itself; else it is the kernel's. */
+static inline bool bt_jc_of_user(unsigned jc)
+{
+	return jc == BT_JC_STACK || jc % MMU_MODES == MMU_USER;
+}
+
+/* One of the second places for a target: emitted code compares la, and goes on at host. */
+struct bt_jc_second {
+	uint64_t la;
+	uint32_t host;
+	uint8_t state; /* enum bt_slot_state; C only */
+	uint8_t zero[3];
+};
 
 static inline bool bt_same_mode(struct bt_mode a, struct bt_mode b)
 {
@@ -182,9 +192,9 @@ struct bt_x87 {
 struct bt_block;
 struct bt_cache;
 
-/* The places of a table that are not empty, mode << 16 | index: a flush costs what it empties. */
+/* The places of tables that are not empty, table << 16 | index: a flush costs what it empties. */
 struct bt_journal {
-	uint32_t item[BT_JC_SETS * 65536];
+	uint32_t item[2 * (BT_JC_SETS - BT_JC_SETS / 2) * 65536]; /* two for each of the kernel's jump caches, which are more than a window's */
 	unsigned n;
 };
 
@@ -226,7 +236,7 @@ struct bt_set {
 	bool jc_global;    /* a window's jump caches may lead to global pages */
 	uint16_t pcid;
 	uint64_t used;     /* bt->set_clock when it was opened last */
-	bool nonglobal;    /* the TLB may have entries that are not global */
+	bool nonglobal;    /* the TLB or the jump caches may have entries that are not global */
 	struct bt_stack stack;
 	struct bt_journal tlb[2], jc[2]; /* of global pages, of others */
 	uint8_t jc_state[BT_JC_SETS][BT_JC_ENTRIES]; /* enum bt_slot_state */
@@ -263,7 +273,8 @@ struct bt {
 	uint64_t rax, rsi, rdi, saved_flags; /* while a string instruction borrows them; LAHF's and SETO's AX */
 	uint64_t string_limit;   /* how many elements it may do at once: 4096, or 0 while DF is set */
 	uint64_t entry_t0;       /* what T0 holds at entry: RIP, for a way in through a jump cache */
-	uint64_t dispatches;     /* jumps through a jump cache, while they are counted */
+	uint64_t dispatches;     /* jumps through a jump cache, while they are counted, */
+	uint64_t seconds;        /* and those that have looked at their second place */
 	uint32_t branch;         /* host code of the indirect branch on its way, */
 	uint64_t overwritten;    /* and what the last indirect call has found where its return address went */
 	uint64_t cross_go, cross_miss; /* host code: where a read over a page's end goes on, and where else */
@@ -289,6 +300,7 @@ struct bt {
 	uint8_t use_xsaveopt;
 	_Alignas(64) uint8_t fpu[4096]; /* XSAVE image, standard format */
 	_Alignas(PAGE_SIZE) uint64_t jc[BT_JC_SETS][BT_JC_ENTRIES];
+	_Alignas(PAGE_SIZE) struct bt_jc_second second[BT_JC_SETS][BT_JC_ENTRIES];
 	_Alignas(PAGE_SIZE) struct bt_tlb tlb[MMU_MODES];
 
 	_Alignas(PAGE_SIZE) struct bt_site fault_site; /* of a fault of the host in translated code */
@@ -307,6 +319,7 @@ struct bt {
 	uint64_t set_clock;      /* counts openings, for the least recently used */
 	struct bt_mode jc_mode[MMU_MODES]; /* of the blocks that the jump caches lead to */
 	struct bt_legacy jc_legacy[2]; /* the same, kernel and user; but for cs_base, which the blocks verify */
+	unsigned jc_turn;        /* which of four used second places goes next */
 	uint64_t jc_pages[BT_JC_ENTRIES / 64]; /* bit (page & 0xffff): the jump caches may know code there */
 	uint64_t large[2][16];   /* filter of large pages in the TLB, as in mmu/tlb.c; the upper half's apart */
 	uint64_t all_seen, nonglobal_seen, flushes_seen; /* of v->tlb->log when our tables were last right */
@@ -401,8 +414,6 @@ bool bt_pass_store(struct bt *bt, uint64_t la, unsigned size);
 bool bt_tlb_thrashes(struct bt *bt, uint32_t retry, uint64_t la);
 /* Host address of [la, la + size) for an access by general-regs-only C code; NULL: the reference has to do it. */
 void *bt_reach(struct bt *bt, uint64_t la, unsigned size, bool write, enum mmu_mode mode);
-void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global);
-void bt_jc_clear(struct bt *bt);
 /* Listener for pages that become code (mem/ram.h); group is the struct vcpu_group. */
 void bt_page_becomes_code(void *group, uint64_t gpa, bool page);
 

@@ -9,6 +9,7 @@
 
 #include "base/tunables.h"
 #include "cpu/bt/insn.h"
+#include "cpu/bt/jumps.h"
 #include "cpu/isa.h"
 
 /* What the largest block can take: its instructions, and a stub with its site for each exit. */

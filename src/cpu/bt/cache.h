@@ -110,6 +110,7 @@ struct bt_cache {
 	uint32_t code_size, max_blocks, max_map;
 	uint32_t code_used, code_base_used; /* the first bytes are the common stubs; lock */
 	uint32_t exit_stub, miss_stub, resume_stub;
+	uint32_t second_stub[BT_JC_SETS]; /* jumps.h */
 	uint32_t cross_read[MMU_MODES];
 	struct bt_block *block;    /* pool, in the order of addresses */
 	_Atomic unsigned n_blocks;

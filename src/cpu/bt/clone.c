@@ -56,7 +56,6 @@ struct copy {
 	struct bt_cache *c;
 	uint32_t host; /* what is added to addresses in the code, */
 	uint64_t la;   /* and to linear addresses */
-	bool stack;    /* the block relies on the stack window */
 };
 
 static void add32(uint8_t *p, uint32_t n)
@@ -84,7 +83,7 @@ static void move_jc(const struct copy *m, uint8_t *p)
 	int32_t places;
 
 	memcpy(&target, p - 3 - sizeof(target), sizeof(target));
-	places = (int32_t)bt_jc_index(target, m->stack) - (int32_t)bt_jc_index(target - m->la, m->stack);
+	places = (int32_t)bt_jc_index(target) - (int32_t)bt_jc_index(target - m->la);
 	add32(p, (uint32_t)(places * (int32_t)sizeof(uint64_t)) - m->host);
 }
 
@@ -136,7 +135,7 @@ struct bt_block *bt_clone(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mo
 
 	if (!from)
 		return NULL;
-	m = (struct copy){ .c = c, .host = start - from->start, .la = la - from->la, .stack = mode.stack };
+	m = (struct copy){ .c = c, .host = start - from->start, .la = la - from->la };
 	b = bt_block_new(c);
 	b->la = la;
 	b->gpa = gpa;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Control transfers and the stack operations that go with them. */
 #include "cpu/bt/insn.h"
+#include "cpu/bt/jumps.h"
 
 /* -- Going on ------------------------------------------------------------------------------------------ */
 
@@ -20,17 +21,11 @@ static void count_dispatch(struct translation *t)
  */
 void bt_emit_dispatch(struct translation *t, uint32_t start)
 {
-	static const uint8_t rorx_t1_t0[] = { 0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x10 }; /* rorx r11, r10, 16 */
-	static const uint8_t movzx_t1_t1w[] = { 0x45, 0x0f, 0xb7, 0xdb };           /* movzx r11d, r11w */
-
 	if (t->keep_flags)
 		bt_emit_park(t, T1);
 	count_dispatch(t);
 	store_slot_host(&t->a, 0, &t->bt->branch, start);
-	/* bt_jc_index() without flags */
-	put_bytes(&t->a, rorx_t1_t0, sizeof(rorx_t1_t0));
-	lea_full(&t->a, 1, T1, T1, T0, 0, t->mode.stack ? BT_JC_STACK : 0);
-	put_bytes(&t->a, movzx_t1_t1w, sizeof(movzx_t1_t1w));
+	bt_emit_jc_index(&t->a);
 	op_table(&t->a, 0xff, 0, 4, t->bt->jc[bt_jc_set_of(&t->mode)], T1); /* jmp [jc + T1 * 8] */
 }
 
@@ -66,7 +61,7 @@ void bt_emit_goto(struct translation *t, uint64_t target)
 		bt_emit_park(t, T0);
 	count_dispatch(t);
 	mov_la(&t->a, T0, target, MOVES_LA);
-	jmp_jc(&t->a, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target, t->mode.stack)]);
+	jmp_jc(&t->a, &t->bt->jc[bt_jc_set_of(&t->mode)][bt_jc_index(target)]);
 }
 
 /* The taken way stands behind the jump over it; within the page the Jcc jumps straight to its chain. */

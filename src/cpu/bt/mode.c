@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Modes: what blocks are translated for, besides their address; and the jump caches, which do not know of it. */
+#include "cpu/bt/jumps.h"
 #include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "cpu/bt/clone.h"
 #include "cpu/bt/cross.h"
+#include "cpu/bt/jumps.h"
 #include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 #include "cpu/interp/interp.h"
@@ -342,7 +343,7 @@ static void settle_rf(struct vcpu *v)
 static uint32_t go_on(struct bt *bt)
 {
 	const struct x86_state *s = &bt->v->s;
-	enum mmu_mode mode;
+	unsigned jc;
 
 	if (bt->v->turn)
 		return 0;
@@ -351,8 +352,10 @@ static uint32_t go_on(struct bt *bt)
 		return 0;
 	bt_tlb_catch_up(bt);
 	bt->entry_t0 = s->rip;
-	mode = bt_mmu_mode(bt->v);
-	return (uint32_t)bt->current->view->jc[mode][bt_jc_index(s->rip, mode == MMU_USER && bt_stack_usable(bt))];
+	jc = bt_mmu_mode(bt->v);
+	if (jc == MMU_USER && bt_stack_usable(bt))
+		jc = BT_JC_STACK;
+	return (uint32_t)bt->current->view->jc[jc][bt_jc_index(s->rip)];
 }
 
 /*

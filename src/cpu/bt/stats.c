@@ -53,6 +53,7 @@ static void print_jumps(const struct vcpu *v, const struct bt *bt, struct strbuf
 	if (!bt->dispatches)
 		return;
 	line(v, out, "bt_jump", "cached", bt->dispatches);
+	line(v, out, "bt_jump", "second", bt->seconds - MIN(bt->seconds, bt->exits[SITE_INDIRECT]));
 	line(v, out, "bt_jump", "missed", bt->exits[SITE_INDIRECT]);
 	line(v, out, "bt_jump", "hits per 10000",
 	     (uint64_t)(10000 - MIN(10000.0, 10000.0 * (double)bt->exits[SITE_INDIRECT] / (double)bt->dispatches)));

@@ -7,32 +7,16 @@
  */
 #include <sched.h>
 
-#include "cpu/bt/cache.h"
+#include "cpu/bt/jumps.h"
 #include "mmu/walk.h"
 
 #define GIGABYTE_SHIFT 30
 #define LARGE_SHIFT    21
 
-/* A place is about to be filled. It may be in both journals, if it was used for both kinds of pages, but in none twice. */
-static void journal_add(struct bt_journal journal[2], uint8_t *state, unsigned mode, unsigned i, bool global)
-{
-	uint8_t listed = global ? SLOT_LISTED : SLOT_LOCAL;
-	struct bt_journal *j = &journal[!global];
-
-	if (!(*state & listed))
-		j->item[j->n++] = (uint32_t)mode << 16 | i;
-	*state = (uint8_t)((*state & (SLOT_LISTED | SLOT_LOCAL)) | listed | (global ? SLOT_GLOBAL : 0));
-}
-
-/* Which set has the TLB, and which the jump cache, of a mode. */
+/* Which set has the TLB of a mode. */
 static struct bt_set *tlb_set(struct bt *bt, unsigned mode)
 {
 	return mode == MMU_KERNEL ? &bt->set[BT_KERNEL_SET] : bt->current;
-}
-
-static struct bt_set *jc_set(struct bt *bt, unsigned mode) /* bt_jc_set_of() */
-{
-	return mode % MMU_MODES == MMU_USER ? bt->current : &bt->set[BT_KERNEL_SET];
 }
 
 /* -- Flushing a set -------------------------------------------------------------------------------------------- */
@@ -69,38 +53,14 @@ static void flush_tlb(struct bt_set *set, bool global)
 	set->nonglobal = false;
 }
 
-static void flush_jc(struct bt *bt, struct bt_set *set, bool global)
-{
-	for (unsigned local = !global; local < 2; local++) {
-		struct bt_journal *j = &set->jc[local];
-
-		for (unsigned n = 0; n < j->n; n++) {
-			unsigned mode = j->item[n] >> 16, i = j->item[n] & 0xffff;
-
-			if (leaves(&set->jc_state[mode][i], local))
-				set->view->jc[mode][i] = bt->cache->miss_stub;
-		}
-		j->n = 0;
-	}
-	set->jc_global = set->jc_global && set->jc[0].n;
-}
-
 void bt_set_flush(struct bt *bt, struct bt_set *set, bool global)
 {
 	if (!set->ready)
 		return;
 	flush_tlb(set, global);
-	flush_jc(bt, set, global);
+	bt_jc_flush(bt, set, global);
 	set->stack.stale = true;
 	bt->v->stats.bt_tlb_flushes++;
-}
-
-void bt_jc_clear(struct bt *bt)
-{
-	for (unsigned n = 0; n < BT_SETS; n++)
-		flush_jc(bt, &bt->set[n], true);
-	for (unsigned i = 0; i < ARRAY_SIZE(bt->jc_pages); i++)
-		bt->jc_pages[i] = 0;
 }
 
 void bt_tlb_flush(struct bt *bt)
@@ -162,27 +122,6 @@ static bool may_be_large(const struct bt *bt, uint64_t la)
 	return (filter[a / 64] & BIT(a % 64)) || (filter[b / 64] & BIT(b % 64));
 }
 
-/* Targets in one page stand in 4096 places in a row, and once more BT_JC_STACK further. These stay in the journal. */
-static void flush_jc_listed(struct bt *bt, struct bt_set *set, const struct bt_journal *j, unsigned first)
-{
-	for (unsigned n = 0; n < j->n; n++) {
-		unsigned i = j->item[n] & 0xffff;
-
-		if (((i - first) & (BT_JC_ENTRIES - 1 - BT_JC_STACK)) < PAGE_SIZE)
-			set->view->jc[j->item[n] >> 16][i] = bt->cache->miss_stub;
-	}
-}
-
-static void flush_jc_page(struct bt *bt, struct bt_set *set, uint64_t la)
-{
-	unsigned page = (la >> PAGE_SHIFT) & 0xffff, first = bt_jc_index(la & PAGE_MASK, false);
-
-	if (!(bt->jc_pages[page / 64] & BIT(page % 64)))
-		return;
-	for (unsigned k = 0; k < 2; k++)
-		flush_jc_listed(bt, set, &set->jc[k], first);
-}
-
 static void flush_page(struct bt *bt, struct bt_set *set, const struct tlb_flush *f)
 {
 	unsigned i = (f->la >> PAGE_SHIFT) & (BT_TLB_ENTRIES - 1), kernel = set == &bt->set[BT_KERNEL_SET];
@@ -199,8 +138,8 @@ static void flush_page(struct bt *bt, struct bt_set *set, const struct tlb_flush
 	if (f->la - set->stack.la < BT_STACK_SIZE)
 		set->stack.stale = true;
 	if (mine || set->jc_global) {
-		flush_jc_page(bt, set, f->la);
-		flush_jc_page(bt, set, f->la - PAGE_SIZE); /* its last instruction may reach into this page */
+		bt_jc_flush_page(bt, set, f->la);
+		bt_jc_flush_page(bt, set, f->la - PAGE_SIZE); /* its last instruction may reach into this page */
 	}
 }
 
@@ -271,7 +210,7 @@ static void enter(struct bt *bt, enum mmu_mode mode, uint64_t la, const struct m
 		tlb->host[i] = (uint64_t)(uintptr_t)page;
 		tlb->addend[i] = (uint64_t)(uintptr_t)page - (la & PAGE_MASK);
 	}
-	journal_add(set->tlb, &tlb->state[i], mode, i, tr->global);
+	bt_journal_add(set->tlb, &tlb->state[i], mode, i, tr->global);
 	set->nonglobal = set->nonglobal || !tr->global;
 	if (tr->page_shift > PAGE_SHIFT)
 		note_large(bt, la, tr->page_shift);
@@ -350,19 +289,6 @@ bool bt_tlb_thrashes(struct bt *bt, uint32_t retry, uint64_t la)
 	bt->missed[1] = bt->missed[0];
 	bt->missed[0] = la;
 	return again;
-}
-
-/* -- Jump caches ---------------------------------------------------------------------------------------------- */
-
-void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global)
-{
-	unsigned i = bt_jc_index(b->la, b->mode.stack), page = (b->la >> PAGE_SHIFT) & 0xffff, m = bt_jc_set_of(&b->mode);
-	struct bt_set *set = jc_set(bt, m);
-
-	journal_add(set->jc, &set->jc_state[m][i], m, i, global);
-	set->jc_global = set->jc_global || global;
-	bt->jc_pages[page / 64] |= BIT(page % 64);
-	set->view->jc[m][i] = b->ientry;
 }
 
 /* -- Code pages -------------------------------------------------------------------------------------------------- */

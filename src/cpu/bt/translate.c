@@ -5,7 +5,7 @@
  *
  * The layout of a block's host code:
  *
- *   ientry:  is T0 our address?  else to the miss stub    (what jump caches point to)
+ *   ientry:  is T0 our address?  else to its second place (what jump caches point to)
  *   entry:   is something pending?  else to its stub
  *            the instructions, each beginning at its `retry` address
  *            of some loops a second form (loop_emit.c)
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "cpu/bt/clone.h"
+#include "cpu/bt/jumps.h"
 #include "cpu/bt/legacy.h"
 #include "cpu/bt/system.h"
 
@@ -162,7 +163,7 @@ static void emit_indirect_entry(struct translation *t)
 	put8(a, 0x0f); /* jne */
 	put8(a, 0x85);
 	note_move(a, MOVES_NEAR, 0);
-	put32(a, t->bt->cache->miss_stub - (a->pc + 4));
+	put32(a, t->bt->cache->second_stub[bt_jc_set_of(&t->mode)] - (a->pc + 4));
 }
 
 /* Its first instruction has 8 aligned bytes: dropping the block writes a jump over it (cache.c). */
@@ -392,6 +393,7 @@ void bt_emit_common(struct bt *bt)
 	load_slot(&a, T1, &bt->self);
 	op_slot(&a, 0xff, 4, &bt->exit_fn); /* jmp [exit_fn] */
 	c->miss_stub = emit_stub(bt, &a, &miss, RCX_IN_PLACE, true);
+	bt_emit_seconds(bt, &a);
 	c->resume_stub = a.pc;
 	load_slot(&a, T1, &bt->exit_t1);
 	load_slot(&a, T0, &bt->exit_t0);

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu/bt/cache.h"
 #include "cpu/bt/hostgs.h"
+#include "cpu/bt/jumps.h"
 
 /* What a window has for itself, as stretches of struct bt. */
 static const struct {
@@ -16,6 +16,10 @@ static const struct {
 } own[] = {
 	{ offsetof(struct bt, jc[MMU_USER]), sizeof(((struct bt *)0)->jc[MMU_USER]) },
 	{ offsetof(struct bt, jc[MMU_USER + MMU_MODES]), sizeof(((struct bt *)0)->jc[MMU_USER]) },
+	{ offsetof(struct bt, jc[BT_JC_STACK]), sizeof(((struct bt *)0)->jc[BT_JC_STACK]) },
+	{ offsetof(struct bt, second[MMU_USER]), sizeof(((struct bt *)0)->second[MMU_USER]) },
+	{ offsetof(struct bt, second[MMU_USER + MMU_MODES]), sizeof(((struct bt *)0)->second[MMU_USER]) },
+	{ offsetof(struct bt, second[BT_JC_STACK]), sizeof(((struct bt *)0)->second[BT_JC_STACK]) },
 	{ offsetof(struct bt, tlb[MMU_KERNEL_AC]), sizeof(struct bt_tlb) },
 	{ offsetof(struct bt, tlb[MMU_USER]), sizeof(struct bt_tlb) },
 };
@@ -120,9 +124,7 @@ void bt_set_ready(struct bt *bt, struct bt_set *set)
 	for (unsigned m = 0; m < MMU_MODES; m++)
 		if ((m == MMU_KERNEL) == kernel)
 			make_empty(&set->view->tlb[m]);
-	for (unsigned m = 0; m < BT_JC_SETS; m++)
-		for (unsigned i = 0; i < BT_JC_ENTRIES && (m % MMU_MODES == MMU_USER) != kernel; i++)
-			set->view->jc[m][i] = bt->cache->miss_stub;
+	bt_jc_ready(bt, set);
 	set->ready = true;
 }
 

@@ -34,7 +34,7 @@ MAY_CALL = {
     "err_set": "start that fails",
 }
 # System calls and the like, which keep vector registers: the wrappers only set errno.
-MAY_CALL |= dict.fromkeys(["sched_yield", "syscall", "mmap64", "munmap", "__errno_location", "getauxval"], "a system call and nothing else")
+MAY_CALL |= dict.fromkeys(["sched_yield", "syscall", "madvise", "mmap64", "munmap", "__errno_location", "getauxval"], "a system call and nothing else")
 # The C library's: only from functions that run at start, at the end, or with the state parked.
 ONLY_FROM = {
     "memset": {"bt_cache_flush", "bt_block_new", "bt_block_publish", "ram_dirty_start", "ram_dirty_fetch"},

@@ -421,6 +421,39 @@ static void test_nowhere_without_stack(void **state)
 	}
 }
 
+/* -- INT n, and back -------------------------------------------------------------------------------- */
+
+#define INT_ROUNDS 1000
+
+BOTH(int_loop, "mov $1000, %ecx; 1: int $0x55; dec %ecx; jnz 1b; int3");
+GUEST(count_and_return, 64, "inc %ebx; iretq");
+
+/* From long mode's user code the translator goes there and back without the reference. */
+static void test_int_loop(void **state)
+{
+	static const enum tiny_mode modes[] = { TINY_LONG, TINY_COMPAT };
+	struct tiny *t = *state;
+
+	for (unsigned m = 0; m < ARRAY_SIZE(modes); m++) {
+		uint64_t steps = t->v->stats.bt_interp_steps;
+
+		tiny_enter(t, modes[m], 3);
+		GPR(t, BX) = 0;
+		tiny_set_gate(t, 0x55, 0xe, 3, SEL_CODE0_64, TINY_DATA, 0);
+		TINY_LOAD(t, TINY_DATA, count_and_return);
+		assert_int_equal(modes[m] == TINY_LONG ? RUN(t, int_loop_64) : RUN(t, int_loop_32), X86_BP);
+		assert_int_equal(GPR(t, BX), INT_ROUNDS);
+		assert_int_equal(GPR(t, CX), 0);
+		if (!t->v->lockstep)
+			assert_true(t->v->stats.bt_interp_steps - steps < INT_ROUNDS / 10);
+		/* A gate that ring 3 may not go through. */
+		tiny_enter(t, modes[m], 3);
+		tiny_set_gate(t, 0x55, 0xe, 2, SEL_CODE0_64, TINY_DATA, 0);
+		assert_int_equal(modes[m] == TINY_LONG ? RUN(t, int_loop_64) : RUN(t, int_loop_32), X86_GP);
+		assert_int_equal(t->frame.err, 0x55 * 8 + 2);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,7 +461,7 @@ int main(void)
 		TEST(test_step_iret), TEST(test_step_int), TEST(test_step_mov_ss), TEST(test_step_rep),
 		TEST(test_step_syscall), TEST(test_code_breakpoint), TEST(test_data_breakpoint),
 		TEST(test_data_breakpoint_mov_ss), TEST(test_io_breakpoint), TEST(test_dr6_sticky),
-		TEST(test_debug_registers), TEST(test_nowhere), TEST(test_nowhere_without_stack),
+		TEST(test_debug_registers), TEST(test_nowhere), TEST(test_nowhere_without_stack), TEST(test_int_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

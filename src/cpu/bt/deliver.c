@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Delivery of a fault through the IDT in 64-bit mode, the plain case: an interrupt or trap gate to a ring-0 segment of 64-bit
- * code, from ring 3 or 0, with every table and the whole frame in ordinary memory. All of it is looked at before anything is
- * changed; whatever is different is the reference's (cpu/interp/event.c), which then raises what there is to raise.
+ * Delivery of a fault or an INT n through the IDT in long mode, the plain case: an interrupt or trap gate to a ring-0 segment of
+ * 64-bit code, from ring 3 or 0, with every table and the whole frame in ordinary memory. All of it is looked at before anything
+ * is changed; whatever is different is the reference's (cpu/interp/event.c), which then raises what there is to raise.
  */
 #include "cpu/bt/system.h"
 #include "x86/desc.h"
@@ -16,7 +16,7 @@
 
 struct gate {
 	uint64_t rip, code;
-	unsigned sel, ist;
+	unsigned sel, ist, dpl;
 	bool trap;
 };
 
@@ -43,6 +43,7 @@ static bool read_gate(struct bt *bt, uint8_t vector, struct gate *g)
 	if (!desc_is_system(low) || !desc_present(low) || (desc_type(low) | 1) != SYS_TRAP32)
 		return false;
 	g->trap = desc_type(low) & 1;
+	g->dpl = desc_dpl(low);
 	g->ist = (low >> 32) & 7;
 	g->sel = (low >> 16) & SEL_MASK;
 	g->rip = (low & 0xffff) | ((low >> 32) & 0xffff0000) | load(p + 1) << 32;
@@ -79,25 +80,53 @@ static void enter(struct x86_state *s, const struct gate *g, uint64_t rsp)
 	s->shadow = SHADOW_NONE;
 }
 
+/* The words, the first of them on top, on the stack that *rsp says; false: no plain case. */
+static bool push_frame(struct bt *bt, uint64_t *rsp, const uint64_t *word, unsigned words)
+{
+	const struct x86_state *s = &bt->v->s;
+	uint64_t *frame;
+
+	*rsp = (*rsp & ~15ull) - words * 8;
+	if (!x86_canonical(s, *rsp) || !x86_canonical(s, *rsp + words * 8 - 1) ||
+	    !(frame = bt_reach(bt, *rsp, words * 8, true, MMU_KERNEL)))
+		return false;
+	for (unsigned n = 0; n < words; n++)
+		frame[words - 1 - n] = word[n];
+	ram_note_write(bt->v->ram, (uint64_t)((uint8_t *)frame - bt->v->ram->base), words * 8);
+	return true;
+}
+
+static bool deliver(struct bt *bt, const struct gate *g, uint64_t rip, uint64_t rflags, unsigned words, uint32_t err)
+{
+	struct x86_state *s = &bt->v->s;
+	const uint64_t word[FRAME_WORDS + 1] = { s->seg[SEG_SS].sel, s->gpr[R_SP], rflags, s->seg[SEG_CS].sel, rip, err };
+	uint64_t rsp;
+
+	if (!read_stack(bt, g, &rsp) || !push_frame(bt, &rsp, word, words))
+		return false;
+	enter(s, g, rsp);
+	return true;
+}
+
+static bool is_plain(const struct x86_state *s)
+{
+	return x86_long_mode(s) && s->cpl % 3 == 0;
+}
+
 bool bt_deliver_fault(struct bt *bt, uint8_t vector, uint32_t err)
 {
 	struct x86_state *s = &bt->v->s;
 	struct gate g;
-	uint64_t rsp, *frame;
 
-	if (!x86_64bit(s) || s->cpl % 3 || !read_gate(bt, vector, &g) || !read_stack(bt, &g, &rsp))
-		return false;
-	rsp = (rsp & ~15ull) - (FRAME_WORDS + 1) * 8;
-	if (!x86_canonical(s, rsp) || !x86_canonical(s, rsp + (FRAME_WORDS + 1) * 8 - 1) ||
-	    !(frame = bt_reach(bt, rsp, (FRAME_WORDS + 1) * 8, true, MMU_KERNEL)))
-		return false;
-	frame[5] = s->seg[SEG_SS].sel;
-	frame[4] = s->gpr[R_SP];
-	frame[3] = s->rflags | FL_RF;
-	frame[2] = s->seg[SEG_CS].sel;
-	frame[1] = s->rip;
-	frame[0] = err;
-	ram_note_write(bt->v->ram, (uint64_t)((uint8_t *)frame - bt->v->ram->base), (FRAME_WORDS + 1) * 8);
-	enter(s, &g, rsp);
-	return true;
+	return is_plain(s) && read_gate(bt, vector, &g) && deliver(bt, &g, s->rip, s->rflags | FL_RF, FRAME_WORDS + 1, err);
+}
+
+enum bt_done bt_do_int(struct bt *bt, const struct bt_site *site)
+{
+	struct x86_state *s = &bt->v->s;
+	struct gate g;
+
+	if (!is_plain(s) || !read_gate(bt, site->reg, &g) || g.dpl < s->cpl)
+		return BT_REFUSED;
+	return deliver(bt, &g, s->rip + site->len, s->rflags & ~FL_RF, FRAME_WORDS, 0) ? BT_MOVED : BT_REFUSED;
 }

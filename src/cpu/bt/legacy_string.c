@@ -32,15 +32,16 @@ static void check(struct translation *t, const struct bt_insn *in, const struct 
 	bt_emit_one_check(t, in, e->size, write, retry);
 }
 
-/* [SI] to the slot, then the address of [DI] in T0 and the value in T1. */
-static void load_then_address(struct translation *t, const struct bt_insn *in, const struct element *e, bool write)
+/* The element of one to the slot, then the address of the other's in T0 and the value in T1; in this order they fault. */
+static void load_then_address(struct translation *t, const struct bt_insn *in, const struct element *e, unsigned one,
+			      unsigned other, bool write)
 {
 	uint32_t retry = t->a.pc;
 
-	check(t, in, e, R_SI, false, retry);
+	check(t, in, e, one, false, retry);
 	bt_load_zero_extended(&t->a, e->size);
 	store_slot(&t->a, &t->bt->tmp, T0);
-	check(t, in, e, R_DI, write, retry);
+	check(t, in, e, other, write, retry);
 	lea_full(&t->a, 1, T0, T0, T1, 0, 0);
 	load_slot(&t->a, T1, &t->bt->tmp);
 }
@@ -74,12 +75,12 @@ void bt_emit_legacy_string(struct translation *t, const struct bt_insn *in)
 
 	switch (in->bytes[in->i.raw.prefix_count] & 0xfe) {
 	case 0xa4: /* MOVS */
-		load_then_address(t, in, &e, true);
+		load_then_address(t, in, &e, R_SI, R_DI, true);
 		op_t1(&t->a, 0x89, e.size);
 		break;
-	case 0xa6: /* CMPS */
-		load_then_address(t, in, &e, false);
-		op_t1(&t->a, 0x3b, e.size);
+	case 0xa6: /* CMPS: the reference, as AMD's processors, takes [DI] first */
+		load_then_address(t, in, &e, R_DI, R_SI, false);
+		op_t1(&t->a, 0x39, e.size);
 		break;
 	case 0xaa: /* STOS */
 		check(t, in, &e, R_DI, true, t->a.pc);

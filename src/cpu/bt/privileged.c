@@ -145,6 +145,9 @@ static enum bt_system_op common_op(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_IN: return BT_OP_IN;
 	case ZYDIS_MNEMONIC_OUT: return BT_OP_OUT;
 	case ZYDIS_MNEMONIC_CPUID: return BT_OP_CPUID;
+	case ZYDIS_MNEMONIC_SYSCALL: return BT_OP_SYSCALL;
+	case ZYDIS_MNEMONIC_INT:
+	case ZYDIS_MNEMONIC_INT3: return BT_OP_INT;
 	default: return BT_OP_NONE;
 	}
 }
@@ -198,8 +201,7 @@ enum bt_system_op bt_system_op(const struct bt_insn *in)
 	case ZYDIS_MNEMONIC_POPFQ: return wide ? BT_OP_POPF : BT_OP_NONE;
 	case ZYDIS_MNEMONIC_CLAC: return BT_OP_CLAC;
 	case ZYDIS_MNEMONIC_STAC: return BT_OP_STAC;
-	case ZYDIS_MNEMONIC_SYSCALL: return BT_OP_SYSCALL;
-	case ZYDIS_MNEMONIC_SYSRET: return in->i.raw.rex.W ? BT_OP_SYSRET : BT_OP_NONE;
+	case ZYDIS_MNEMONIC_SYSRET: return BT_OP_SYSRET;
 	case ZYDIS_MNEMONIC_IRETQ: return BT_OP_IRETQ;
 	case ZYDIS_MNEMONIC_SWAPGS: return BT_OP_SWAPGS;
 	case ZYDIS_MNEMONIC_RDTSC: return BT_OP_RDTSC;
@@ -294,6 +296,12 @@ static void describe(struct bt_site *site, const struct bt_insn *in)
 	case BT_OP_BTC:
 		site->reg = (uint8_t)bt_gpr_number(in->op[1].reg.value);
 		site->size = (uint8_t)(in->op[1].size / 8);
+		break;
+	case BT_OP_SYSRET:
+		site->reg = in->i.raw.rex.W;
+		break;
+	case BT_OP_INT:
+		site->reg = in->i.mnemonic == ZYDIS_MNEMONIC_INT3 ? X86_BP : (uint8_t)in->op[0].imm.value.u;
 		break;
 	case BT_OP_XSAVE:
 	case BT_OP_XRSTOR:

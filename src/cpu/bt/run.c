@@ -576,7 +576,7 @@ static uint32_t handle_exit(struct bt *bt, const struct bt_site *site, enum vcpu
 static bool fetch_faults(struct bt *bt)
 {
 	struct vcpu *v = bt->v;
-	uint64_t la = v->s.rip;
+	uint64_t la = x86_64bit(&v->s) ? v->s.rip : (uint32_t)(v->s.seg[SEG_CS].base + v->s.rip);
 
 	bt_turn_step(bt);
 	if (!bt->fetch_fault || !bt_deliver_fault(bt, X86_PF, bt->fetch_fault & ~(uint32_t)MMU_FAULT))

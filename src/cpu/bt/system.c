@@ -117,10 +117,11 @@ static enum bt_done do_ac(struct bt *bt, const struct bt_site *site)
 
 /* -- To ring 0 and back --------------------------------------------------------------------------------------- */
 
-static void load_flat(struct x86_seg *seg, unsigned sel, unsigned cpl, bool code)
+/* kind: SEG_CODE | SEG_L, SEG_CODE | SEG_DB or SEG_DB */
+static void load_flat(struct x86_seg *seg, unsigned sel, unsigned cpl, unsigned kind)
 {
 	seg->sel = (uint16_t)((sel & SEL_MASK) | cpl);
-	seg->attr = (uint16_t)(SEG_RW | SEG_ACCESSED | SEG_S | SEG_P | SEG_G | cpl << 5 | (code ? SEG_CODE | SEG_L : SEG_DB));
+	seg->attr = (uint16_t)(SEG_RW | SEG_ACCESSED | SEG_S | SEG_P | SEG_G | cpl << 5 | kind);
 	seg->limit = UINT32_MAX;
 	seg->base = 0;
 }
@@ -130,15 +131,15 @@ static enum bt_done do_syscall(struct bt *bt, const struct bt_site *site)
 	struct x86_state *s = &bt->v->s;
 	unsigned cs = (unsigned)(s->msr.star >> 32) & 0xffff;
 
-	if (!(s->efer & EFER_SCE))
+	if (!(s->efer & EFER_SCE) || !x86_long_mode(s) || (!x86_64bit(s) && !cpuid_vendor_is_amd(bt->v->cpuid)))
 		return BT_REFUSED;
 	s->gpr[R_CX] = s->rip + site->len;
 	s->gpr[R_11] = s->rflags & ~FL_RF;
 	set_flags(s, 0, (s->msr.sfmask & UINT32_MAX) | FL_RF | FL_VM);
-	load_flat(&s->seg[SEG_CS], cs, 0, true);
-	load_flat(&s->seg[SEG_SS], (cs & SEL_MASK) + 8, 0, false);
+	s->rip = x86_64bit(s) ? s->msr.lstar : s->msr.cstar;
+	load_flat(&s->seg[SEG_CS], cs, 0, SEG_CODE | SEG_L);
+	load_flat(&s->seg[SEG_SS], (cs & SEL_MASK) + 8, 0, SEG_DB);
 	s->cpl = 0;
-	s->rip = s->msr.lstar;
 	return BT_MOVED;
 }
 
@@ -146,14 +147,15 @@ static enum bt_done do_sysret(struct bt *bt, const struct bt_site *site)
 {
 	struct x86_state *s = &bt->v->s;
 	unsigned base = (unsigned)(s->msr.star >> 48) & SEL_MASK;
+	bool to64 = site->reg;
 
-	if (!(s->efer & EFER_SCE) || s->cpl || !x86_canonical(s, s->gpr[R_CX]))
+	if (!(s->efer & EFER_SCE) || s->cpl || (to64 && !x86_canonical(s, s->gpr[R_CX])))
 		return BT_REFUSED;
 	set_flags(s, s->gpr[R_11], FL_DEFINED & ~(FL_RF | FL_VM));
-	load_flat(&s->seg[SEG_CS], base + 16, 3, true);
-	load_flat(&s->seg[SEG_SS], base + 8, 3, false);
+	load_flat(&s->seg[SEG_CS], base + (to64 ? 16 : 0), 3, SEG_CODE | (to64 ? SEG_L : SEG_DB));
+	load_flat(&s->seg[SEG_SS], base + 8, 3, SEG_DB);
 	s->cpl = 3;
-	s->rip = s->gpr[R_CX];
+	s->rip = to64 ? s->gpr[R_CX] : (uint32_t)s->gpr[R_CX];
 	return BT_MOVED;
 }
 
@@ -195,18 +197,18 @@ void bt_null_inner_segments(struct x86_state *s)
 	}
 }
 
-/* Both descriptors of a return to 64-bit code at cpl, fit to be loaded. A null SS is fine below ring 3. */
+/* Both descriptors of a return to code at cpl, fit to be loaded. A null SS is fine in 64-bit code below ring 3. */
 static bool return_segments(struct bt *bt, unsigned cs, unsigned ss, uint64_t *code, uint64_t *stack)
 {
 	unsigned cpl = cs & 3;
 
 	*code = bt_read_descriptor(bt, cs);
-	if (!desc_is_code(*code) || desc_is_conforming(*code) || !desc_is_64bit(*code) || desc_is_big(*code) ||
+	if (!desc_is_code(*code) || desc_is_conforming(*code) || (desc_is_64bit(*code) && desc_is_big(*code)) ||
 	    desc_dpl(*code) != cpl || cpl < bt->v->s.cpl || SEL_RPL(ss) != cpl)
 		return false;
 	if (sel_is_null((uint16_t)ss)) {
 		*stack = 0;
-		return cpl != 3;
+		return cpl != 3 && desc_is_64bit(*code);
 	}
 	*stack = bt_read_descriptor(bt, ss);
 	return *stack && desc_is_writable_data(*stack) && desc_dpl(*stack) == cpl;
@@ -219,6 +221,7 @@ static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
 	struct x86_state *s = &bt->v->s;
 	const uint8_t *frame = reach(bt, s->gpr[R_SP], sizeof(uint64_t[5]), false);
 	uint64_t code, stack, mask = FL_IRET, f[5];
+	struct x86_seg seg;
 	unsigned cs, ss, old_cpl = s->cpl;
 
 	if (!frame || (s->rflags & FL_NT))
@@ -227,14 +230,18 @@ static enum bt_done do_iretq(struct bt *bt, const struct bt_site *site)
 		f[i] = load64(frame + i * 8);
 	cs = f[1] & 0xffff;
 	ss = f[4] & 0xffff;
-	if ((cs & 3) % 3 || s->cpl % 3 || !return_segments(bt, cs, ss, &code, &stack) || !x86_canonical(s, f[0]))
+	if ((cs & 3) % 3 || s->cpl % 3 || !return_segments(bt, cs, ss, &code, &stack))
+		return BT_REFUSED;
+	bt_load_descriptor(&seg, cs, code);
+	/* In compatibility mode RSP keeps as much as the stack's size says: the reference's, but where it is all. */
+	if (desc_is_64bit(code) ? !x86_canonical(s, f[0]) : f[0] > seg.limit || f[3] > UINT32_MAX || !desc_is_big(stack))
 		return BT_REFUSED;
 	if (iopl_allows(s))
 		mask |= FL_IF;
 	if (s->cpl == 0)
 		mask |= FL_IOPL | FL_VIF | FL_VIP;
 	s->nmi_blocked = false;
-	bt_load_descriptor(&s->seg[SEG_CS], cs, code);
+	s->seg[SEG_CS] = seg;
 	bt_load_descriptor(&s->seg[SEG_SS], ss, stack);
 	if (!stack)
 		s->seg[SEG_SS].attr = (uint16_t)((cs & 3) << 5);

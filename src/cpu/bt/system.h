@@ -50,8 +50,9 @@
 	X(OUT, bt_do_out, "out")                          /* the same */                                     \
 	X(CPUID, bt_do_cpuid, "cpuid")                                                                       \
 	X(SYSCALL, do_syscall, "syscall")                                                                    \
-	X(SYSRET, do_sysret, "sysret")                                                                       \
+	X(SYSRET, do_sysret, "sysret")                    /* reg: REX.W */                                   \
 	X(IRETQ, do_iretq, "iretq")                                                                          \
+	X(INT, bt_do_int, "int")                          /* reg: vector */                                  \
 	X(LEGACY_IRET, bt_do_legacy_iret, "iret.32")      /* size: of the operand */                         \
 	X(SYSENTER, bt_do_sysenter, "sysenter")                                                              \
 	X(SYSEXIT, bt_do_sysenter, "sysexit")
@@ -109,6 +110,8 @@ void bt_null_inner_segments(struct x86_state *s);
 /* A present GDT descriptor of code or data whose accessed bit is set; 0: there is none, or it is not a plain case. */
 uint64_t bt_read_descriptor(struct bt *bt, unsigned sel);
 void bt_load_descriptor(struct x86_seg *seg, unsigned sel, uint64_t d);
+
+enum bt_done bt_do_int(struct bt *bt, const struct bt_site *site); /* deliver.c */
 
 /*
  * deliver.c: deliver a fault with an error code at RIP through the IDT. False: not a plain case, nothing has changed, the reference

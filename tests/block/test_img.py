@@ -194,6 +194,28 @@ def test_check_and_repair(here):
     same("a.raw", "raw", "table.qcow2", "qcow2")
 
 
+def test_tables_that_are_one(here):
+    """No refcount makes a cluster good that is two tables."""
+    make_raw("a.raw")
+    img("convert", "-O", "qcow2", "a.raw", "good.qcow2")
+    img("snapshot", "-c", "s", "good.qcow2")
+    img("check", "good.qcow2")
+    head = open("good.qcow2", "rb").read(104)
+    l1 = int.from_bytes(head[40:48], "big")
+    # An L1 entry leads to the L1 table itself: it is dropped.
+    shutil.copy("good.qcow2", "entry.qcow2")
+    damage("entry.qcow2", l1, (l1 | 1 << 63).to_bytes(8, "big"))
+    assert "no L2 table of its own" in img("check", "entry.qcow2", status=2)
+    img("check", "-r", "all", "entry.qcow2")
+    img("check", "entry.qcow2")
+    # The disk's L1 table is the snapshot's: that stays damage.
+    shutil.copy("good.qcow2", "both.qcow2")
+    table = int.from_bytes(head[64:72], "big")
+    damage("both.qcow2", 40, open("good.qcow2", "rb").read()[table:table + 8])
+    for options in [], ["-r", "all"], []:
+        assert "is another table, too" in img("check", *options, "both.qcow2", status=2)
+
+
 def test_help_and_mistakes(here):
     assert len(img("--help").splitlines()) < 24
     for command in "create", "info", "convert", "check", "snapshot", "commit", "resize", "map":

@@ -4,6 +4,9 @@
  * refcounts. Repairing sets the refcounts to what was counted, drops pointers that lead nowhere, and puts the
  * "may be written in place" marks right. An L2 table that is met twice under one L1 table is damage, and is not walked twice, so
  * that the time is bounded by the size of the file and the number of snapshots.
+ *
+ * No count can make a cluster good that is two tables at once, since what is written to the one damages the other: an L1 entry that
+ * leads to such is dropped, what else there is of it stays damage.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +27,8 @@ struct check {
 	uint64_t n;         /* clusters in the file */
 	uint64_t end;       /* behind the last cluster that is used */
 	uint8_t *seen;      /* bit: L2 table was met under this L1 table */
+	uint8_t *own;       /* bit: part of a table that nothing else may point to */
+	uint8_t *l2;        /* bit: an L2 table */
 	bool fix;           /* tables may be changed */
 	bool moved;         /* the refcount table is somewhere else now */
 	bool active;        /* the L1 table is that of the disk, not of a snapshot */
@@ -60,12 +65,34 @@ static bool refer(struct check *c, uint64_t offset, uint64_t len)
 	return true;
 }
 
-static void refer_or_say(struct check *c, uint64_t offset, uint64_t len, const char *what)
+static bool bit(const uint8_t *bits, uint64_t cluster)
 {
-	if (refer(c, offset, len))
+	return bits[cluster / 8] >> (cluster & 7) & 1;
+}
+
+static void set_bit(uint8_t *bits, uint64_t cluster)
+{
+	bits[cluster / 8] |= (uint8_t)(1u << (cluster & 7));
+}
+
+/* A table, or what else no other may point to. */
+static void refer_own(struct check *c, uint64_t offset, uint64_t len, const char *what)
+{
+	bool shared = false;
+
+	if (!refer(c, offset, len)) {
+		c->out->corruptions++;
+		say(c, "%s is outside of the file, at %#" PRIx64, what, offset);
+		return;
+	}
+	for (uint64_t i = offset >> c->q->cluster_bits; len && i < q2_clusters(c->q, offset + len); i++) {
+		shared |= bit(c->own, i) || bit(c->l2, i);
+		set_bit(c->own, i);
+	}
+	if (!shared)
 		return;
 	c->out->corruptions++;
-	say(c, "%s is outside of the file, at %#" PRIx64, what, offset);
+	say(c, "%s is another table, too, at %#" PRIx64, what, offset);
 }
 
 /* Count what an entry points to. False when it points nowhere. */
@@ -123,10 +150,9 @@ static int walk_l2(struct check *c, uint64_t l2, uint64_t guest)
 
 static bool met_before(struct check *c, uint64_t cluster)
 {
-	const uint8_t bit = (uint8_t)(1u << (cluster & 7));
-	const bool met = c->seen[cluster / 8] & bit;
+	const bool met = bit(c->seen, cluster);
 
-	c->seen[cluster / 8] |= bit;
+	set_bit(c->seen, cluster);
 	return met;
 }
 
@@ -143,7 +169,8 @@ static int walk_l1(struct check *c, uint64_t *l1, uint32_t n)
 
 		if (!l2)
 			continue;
-		if (l2 & (q->cluster_size - 1) || l2 >> q->cluster_bits >= c->n || met_before(c, l2 >> q->cluster_bits)) {
+		if (l2 & (q->cluster_size - 1) || l2 >> q->cluster_bits >= c->n || bit(c->own, l2 >> q->cluster_bits) ||
+		    met_before(c, l2 >> q->cluster_bits)) {
 			c->out->corruptions++;
 			say(c, "L1 entry %u points to no L2 table of its own: %#" PRIx64, i, l2);
 			if (c->fix && c->active) {
@@ -155,6 +182,7 @@ static int walk_l1(struct check *c, uint64_t *l1, uint32_t n)
 			continue;
 		}
 		refer(c, l2, q->cluster_size);
+		set_bit(c->l2, l2 >> q->cluster_bits);
 		rc = walk_l2(c, l2, (uint64_t)i << (q->cluster_bits + q->l2_bits));
 		if (rc)
 			return rc;
@@ -166,7 +194,7 @@ static int walk_snapshots(struct check *c)
 {
 	struct q2 *q = c->q;
 
-	refer_or_say(c, q->h.snapshots_offset, q->snapshot_table_size, "the snapshot table");
+	refer_own(c, q->h.snapshots_offset, q->snapshot_table_size, "the snapshot table");
 	for (uint32_t i = 0; i < q->n_snapshots; i++) {
 		const struct q2_snapshot *s = &q->snapshots[i];
 		uint64_t *l1 = calloc(MAX(s->l1_size, 1u), 8);
@@ -174,7 +202,7 @@ static int walk_snapshots(struct check *c)
 
 		for (uint32_t k = 0; !rc && k < s->l1_size; k++)
 			l1[k] = be64toh(l1[k]);
-		refer_or_say(c, s->l1_offset, s->l1_size * 8ull, "a snapshot's L1 table");
+		refer_own(c, s->l1_offset, s->l1_size * 8ull, "a snapshot's L1 table");
 		if (!rc)
 			rc = walk_l1(c, l1, s->l1_size);
 		free(l1);
@@ -193,7 +221,7 @@ static int walk_bitmaps(struct check *c)
 
 	if (!(q->h.autoclear & Q2_AUTOCLEAR_BITMAPS))
 		return 0;
-	refer_or_say(c, x->directory_offset, x->directory_size, "the directory of bitmaps");
+	refer_own(c, x->directory_offset, x->directory_size, "the directory of bitmaps");
 	for (uint32_t i = 0; i < x->n && at + 24 <= x->directory_size; i++) {
 		uint8_t e[24];
 		uint64_t table, v;
@@ -208,11 +236,11 @@ static int walk_bitmaps(struct check *c)
 		table = be64toh(table);
 		size = be32toh(size);
 		at = ALIGN_UP(at + 24 + be16toh(name) + be32toh(extra), 8);
-		refer_or_say(c, table, size * 8ull, "a bitmap's table");
+		refer_own(c, table, size * 8ull, "a bitmap's table");
 		for (uint32_t k = 0; k < size && !rc && (table + k * 8ull) >> q->cluster_bits < c->n; k++) {
 			rc = q->file->ops->pread(q->file, table + k * 8ull, &v, 8);
 			if (!rc && be64toh(v) & Q2_OFFSET)
-				refer_or_say(c, be64toh(v) & Q2_OFFSET, q->cluster_size, "a bitmap's data");
+				refer_own(c, be64toh(v) & Q2_OFFSET, q->cluster_size, "a bitmap's data");
 		}
 		if (rc)
 			return rc;
@@ -286,9 +314,9 @@ static int walk(struct check *c)
 	struct q2 *q = c->q;
 	int rc;
 
-	refer(c, 0, q->cluster_size);
-	refer_or_say(c, q->h.l1_offset, q->h.l1_size * 8ull, "the L1 table");
-	refer_or_say(c, q->luks_offset, q->luks_len, "the encryption's header");
+	refer_own(c, 0, q->cluster_size, "the header");
+	refer_own(c, q->h.l1_offset, q->h.l1_size * 8ull, "the L1 table");
+	refer_own(c, q->luks_offset, q->luks_len, "the encryption's header");
 	c->active = true;
 	rc = walk_l1(c, q->l1, q->h.l1_size);
 	c->active = false;
@@ -389,7 +417,9 @@ static int prepare(struct check *c, struct err *e)
 		return err_set(e, EFBIG, "%s: has %" PRIu64 " clusters, too many to be checked; use larger ones", q->file->name, c->n);
 	c->want = calloc(c->n + 1, sizeof(*c->want));
 	c->seen = calloc(c->n / 8 + 1, 1);
-	return c->want && c->seen ? 0 : err_set(e, ENOMEM, "%s: no memory to check it", q->file->name);
+	c->own = calloc(c->n / 8 + 1, 1);
+	c->l2 = calloc(c->n / 8 + 1, 1);
+	return c->want && c->seen && c->own && c->l2 ? 0 : err_set(e, ENOMEM, "%s: no memory to check it", q->file->name);
 }
 
 static int repair_end(struct check *c)
@@ -444,6 +474,8 @@ int qcow2_check(struct image *img, unsigned fix, struct qcow2_check *out, struct
 	}
 	free(c.want);
 	free(c.seen);
+	free(c.own);
+	free(c.l2);
 	return rc;
 }
 

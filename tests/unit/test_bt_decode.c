@@ -24,8 +24,9 @@ static int set_up(void **state)
 {
 	t = passes_machine(TINY_LONG);
 	decoder = &((struct bt *)t->v->engine_data)->cache->decoder[CODE_64];
-	patterns = bt_patterns_new();
+	patterns = aligned_alloc(_Alignof(struct bt_patterns), sizeof(*patterns));
 	assert_non_null(patterns);
+	memset(patterns, 0, sizeof(*patterns));
 	seed = SEED;
 	decoded = by_pattern = 0;
 	return 0;

@@ -72,6 +72,12 @@ static void unmap(uint8_t *p, uint32_t size)
 		munmap(p, size);
 }
 
+/* Together they need one large page less. */
+struct whole_cache {
+	struct bt_cache cache;
+	struct translation translation;
+};
+
 static void cache_free(struct bt_cache *c)
 {
 	unmap(c->code_rw, c->code_size);
@@ -79,21 +85,23 @@ static void cache_free(struct bt_cache *c)
 	bt_table_free(c->block, c->max_blocks * sizeof(*c->block));
 	bt_table_free(c->map, c->max_map * sizeof(*c->map));
 	free(c->move);
-	bt_table_free(c->translation, sizeof(*c->translation));
 	lock_release(&c->lock);
-	bt_table_free(c, sizeof(*c));
+	bt_table_free(c, sizeof(struct whole_cache));
 }
 
 static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 {
 	uint32_t size = g->code_size ? g->code_size : TUNE_BT_CODE_SIZE;
-	struct bt_cache *c = bt_table_new(sizeof(*c));
+	struct whole_cache *whole = bt_table_new(sizeof(*whole));
+	struct bt_cache *c;
 	int rc;
 
-	if (!c) {
+	if (!whole) {
 		err_set(e, ENOMEM, "translator: out of memory");
 		return NULL;
 	}
+	c = &whole->cache;
+	c->translation = &whole->translation;
 	lock_init(&c->lock, RANK_CODE);
 	/* Few blocks are smaller than 256 bytes, few instructions than 32. */
 	c->max_blocks = size / 256;
@@ -102,8 +110,7 @@ static struct bt_cache *cache_new(const struct vcpu_group *g, struct err *e)
 	c->block = bt_table_new(c->max_blocks * sizeof(*c->block));
 	c->map = bt_table_new(c->max_map * sizeof(*c->map));
 	c->move = calloc(c->max_moves, sizeof(*c->move));
-	c->translation = bt_table_new(sizeof(*c->translation));
-	if (!c->block || !c->map || !c->move || !c->translation)
+	if (!c->block || !c->map || !c->move)
 		rc = err_set(e, ENOMEM, "translator: out of memory");
 	else
 		rc = map_code(c, size, e);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Decoding of 64-bit code by patterns: find an instruction's parts, learn patterns from Zydis, fill in what is each instruction's own. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -414,15 +413,6 @@ static bool holds(const struct bt_pattern *f, const struct parts *p, const struc
 	struct bt_decoded i2;
 
 	return fill(p, f, &i2, op2) && !memcmp(i, &i2, sizeof(i2)) && !memcmp(op, op2, sizeof(*op) * i->operand_count);
-}
-
-struct bt_patterns *bt_patterns_new(void)
-{
-	struct bt_patterns *f = aligned_alloc(_Alignof(struct bt_patterns), sizeof(*f));
-
-	if (f)
-		memset(f, 0, sizeof(*f));
-	return f;
 }
 
 /* f: the place for the pattern of p; NULL: none. */

@@ -128,12 +128,10 @@ struct bt_pattern {
 
 static_assert(sizeof(struct bt_pattern) == 128, "a pattern fits into two cache lines");
 
-/* One of them for each decoder. */
+/* One of them for each decoder; all 0 at first. */
 struct bt_patterns {
 	struct bt_pattern pattern[BT_PATTERNS];
 };
-
-struct bt_patterns *bt_patterns_new(void); /* for free(); NULL: out of memory */
 
 /*
  * What ZydisDecoderDecodeFull() says of len of the bytes; op NULL: without operands, else ZYDIS_MAX_OPERAND_COUNT of them. patterns

@@ -346,6 +346,56 @@ static void test_check_keeps_flags(void **state)
 	assert_int_equal(passes_count(tr, tr->b->body, tr->code_end, ZYDIS_MNEMONIC_PEXT), 1);
 }
 
+/* What does an access look like behind its check: the operand of the last instruction but HLT. */
+static const ZydisDecodedOperandMem *access_of(const struct translation *tr, ZydisMnemonic m, ZydisDecodedOperand op[])
+{
+	ZydisDecodedInstruction i;
+
+	for (uint32_t at = tr->b->body; at < tr->code_end; at += i.length) {
+		assert_true(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&bt->cache->decoder[CODE_64], bt_rw(bt->cache, at), 15, &i, op)));
+		if (i.mnemonic != m)
+			continue;
+		for (unsigned n = 0; n < i.operand_count_visible; n++)
+			if (op[n].type == ZYDIS_OPERAND_TYPE_MEMORY)
+				return &op[n].mem;
+	}
+	fail_msg("it is not there");
+	return NULL;
+}
+
+/* An access by a base register keeps it, if the longer instruction is one. */
+static void test_keeps_base(void **state)
+{
+	static const struct {
+		const uint8_t *bytes;
+		unsigned len;
+		ZydisRegister base;
+		int64_t disp;
+	} cases[] = {
+		{ B("\x48\x03\x43\x08\xf4"), ZYDIS_REGISTER_RBX, 8 },              /* add rax, [rbx + 8] */
+		{ B("\x48\x03\x85\x00\x01\x00\x00\xf4"), ZYDIS_REGISTER_RBP, 256 },  /* add rax, [rbp + 256] */
+		{ B("\x48\x03\x04\x24\xf4"), ZYDIS_REGISTER_RSP, 0 },              /* add rax, [rsp] */
+		{ B("\x49\x03\x42\x08\xf4"), ZYDIS_REGISTER_R10, 0 },              /* add rax, [r10 + 8] */
+		{ B("\x48\x03\x44\x0b\x08\xf4"), ZYDIS_REGISTER_R10, 0 },          /* add rax, [rbx + rcx + 8] */
+		{ B("\x64\x48\x03\x43\x08\xf4"), ZYDIS_REGISTER_R10, 0 },          /* add rax, fs:[rbx + 8] */
+		{ B("\x67\x48\x03\x43\x08\xf4"), ZYDIS_REGISTER_R10, 0 },          /* add rax, [ebx + 8] */
+		/* add qword [rbx + 256], 1 with four prefixes too many: 15 bytes */
+		{ B("\x66\x66\x66\x66\x48\x81\x83\x00\x01\x00\x00\x01\x00\x00\x00\xf4"), ZYDIS_REGISTER_R10, 0 },
+	};
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+
+	for (unsigned n = 0; n < ARRAY_SIZE(cases); n++) {
+		const ZydisDecodedOperandMem *m = access_of(translate(cases[n].bytes, cases[n].len), ZYDIS_MNEMONIC_ADD, op);
+
+		assert_int_equal(m->base, cases[n].base);
+		assert_int_equal(m->index, ZYDIS_REGISTER_R11);
+		assert_int_equal(m->disp.value, cases[n].disp);
+	}
+	/* two stores with as many prefixes share no check, since they could not be longer */
+	assert_int_equal(CODE("\x66\x66\x66\x66\x48\xc7\x83\x00\x01\x00\x00\x01\x00\x00\x00"
+			      "\x66\x66\x66\x66\x48\xc7\x83\x08\x01\x00\x00\x01\x00\x00\x00\xf4")->plan.n_groups, 0);
+}
+
 /* -- flow.c ----------------------------------------------------------------------------------------------------------- */
 
 static const struct bt_site *site_of(const struct translation *tr, enum bt_site_kind kind, uint64_t rip)
@@ -465,6 +515,7 @@ int main(void)
 		cmocka_unit_test(test_write_behind_branch),
 		cmocka_unit_test(test_addend),
 		cmocka_unit_test(test_check_keeps_flags),
+		cmocka_unit_test(test_keeps_base),
 		cmocka_unit_test(test_chains),
 		cmocka_unit_test(test_jump_cache),
 		cmocka_unit_test(test_return_address_and_rsp),

@@ -9,6 +9,9 @@
  *	cmp   T0, 4096 - size; ja slow         catches a miss and a page crossing at once
  *	mov   T1, [host + T1 * 8]
  *
+ * An access by a base register and a displacement keeps them, and its T1 is the addend: [base + disp + T1]. So the
+ * address waits for one load of the table and not for the comparison.
+ *
  * and where they do, without flags, RCX borrowed:
  *
  *	mov   [rcx slot], rcx; rorx; movzx
@@ -23,7 +26,8 @@
  * where a processor would show the older ones. Nobody who goes on with the same instruction can tell; a debugger, or
  * a handler that goes on elsewhere, could. To keep them would mean the second form everywhere (1.4 times the time).
  *
- * In both the slow path finds T1 to be the index still, and so the address from T0 (SITE_TLB).
+ * In both the slow path finds T1 to be the index still, and so the address from T0 (SITE_TLB). It comes back with the address in T0 and
+ * the addend in T1, which suits all forms of the access.
  */
 #include "cpu/bt/legacy.h"
 
@@ -135,9 +139,9 @@ static void emit_index(struct assembler *a)
 	put_bytes(a, rorx_movzx, sizeof(rorx_movzx));
 }
 
-/* T1 = the entry of table, one of the TLB's. */
+/* T1 = the host page; or (addend) what to add to the address, which T0 holds still where flags survive. */
 static struct bt_stub *emit_lookup(struct translation *t, const struct bt_insn *in, enum bt_site_kind kind, unsigned size,
-				   bool write, uint32_t retry, const uint64_t *table)
+				   bool write, uint32_t retry, bool addend)
 {
 	static const uint8_t cmp_r10[] = { 0x49, 0x81, 0xfa };                /* cmp r10, imm32 */
 	static const uint8_t not_rcx[] = { 0x48, 0xf7, 0xd1 };
@@ -149,7 +153,7 @@ static struct bt_stub *emit_lookup(struct translation *t, const struct bt_insn *
 	s->site.retry = retry;
 	s->site.size = (uint16_t)size;
 	s->site.write = write;
-	s->site.sub = t->keep_flags;
+	s->site.t0 = !t->keep_flags ? T0_XOR_TAG : addend ? T0_LA : T0_MINUS_TAG;
 	if (!t->keep_flags) {
 		emit_index(a);
 		op_table(a, 0x33, 1, T0, tlb->tag[write], T1); /* xor T0, [tag] */
@@ -161,19 +165,28 @@ static struct bt_stub *emit_lookup(struct translation *t, const struct bt_insn *
 		emit_index(a);
 		op_table(a, 0x8b, 1, R_CX, tlb->tag[write], T1);
 		put_bytes(a, not_rcx, sizeof(not_rcx));
-		lea_full(a, 1, T0, T0, R_CX, 0, 1);
-		lea_disp(a, R_CX, T0, (int32_t)size - 1);
+		if (addend) {
+			lea_full(a, 1, R_CX, T0, R_CX, 0, (int32_t)size);
+		} else {
+			lea_full(a, 1, T0, T0, R_CX, 0, 1);
+			lea_disp(a, R_CX, T0, (int32_t)size - 1);
+		}
 		put_bytes(a, gs_pext_rcx_rcx, sizeof(gs_pext_rcx_rcx));
 		modrm_of_slot(a, R_CX, &t->bt->page_bits, 0);
 		bt_emit_unless_rcx(t, s, RCX_IN_SLOT);
 	}
-	op_table(a, 0x8b, 1, T1, table, T1);
+	op_table(a, 0x8b, 1, T1, addend ? tlb->addend : tlb->host, T1);
 	return s;
 }
 
 struct bt_stub *bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
 {
-	return emit_lookup(t, in, SITE_TLB, size, write, retry, t->bt->tlb[t->mode.mmu].host);
+	return emit_lookup(t, in, SITE_TLB, size, write, retry, false);
+}
+
+struct bt_stub *bt_emit_addend_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
+{
+	return emit_lookup(t, in, SITE_TLB, size, write, retry, true);
 }
 
 void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
@@ -186,7 +199,7 @@ void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned
 
 void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
 {
-	emit_lookup(t, in, SITE_GROUP, size, write, retry, t->bt->tlb[t->mode.mmu].addend);
+	emit_lookup(t, in, SITE_GROUP, size, write, retry, true);
 }
 
 /* -- Instructions ------------------------------------------------------------------------------------------------ */
@@ -285,11 +298,37 @@ static void emit_moffs(struct translation *t, const struct bt_insn *in)
 	put8(a, (T1 & 7) << 3 | (T0 & 7));
 }
 
+static bool has_stolen_data(const struct bt_insn *in)
+{
+	return in->uses[0] || in->uses[1];
+}
+
+/* One of the stolen registers is data: the address is in T0 alone, the data moves into T1. */
+static void emit_stolen_data(struct translation *t, const struct bt_insn *in)
+{
+	unsigned k = in->uses[0] ? 0 : 1; /* which home is read */
+	struct assembler *a = &t->a;
+
+	load_slot(a, T1, home(t->bt, k));
+	emit_legacy_prefixes(a, in);
+	emit_opcode(a, in, T0, false, T1);
+	put8(a, (T1 & 7) << 3 | (T0 & 7));
+	emit_immediates(a, in);
+	if (in->defs[k])
+		store_slot(a, home(t->bt, k), T1);
+}
+
+static void store_defs(struct translation *t, const struct bt_insn *in)
+{
+	for (unsigned k = 0; k < 2; k++)
+		if (in->defs[k])
+			store_slot(&t->a, home(t->bt, k), k ? T1 : T0);
+}
+
 void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 {
 	struct assembler *a = &t->a;
 	const struct bt_raw *r = &in->i.raw;
-	unsigned reads = in->uses[0] ? 0 : 1; /* which home is read, if one is */
 
 	if (!r->modrm.offset) {
 		emit_moffs(t, in);
@@ -299,27 +338,26 @@ void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in)
 		bt_emit_high_byte(t, in);
 		return;
 	}
-	if (!in->uses[0] && !in->uses[1]) {
-		emit_legacy_prefixes(a, in);
-		emit_opcode(a, in, T0, true, -1);
-		put8(a, (unsigned)r->modrm.reg << 3 | 4);
-		put8(a, (T1 & 7) << 3 | (T0 & 7));
-		emit_immediates(a, in);
-	} else {
-		/* One of the stolen registers is data: the address moves into T0 alone, the data into T1. */
+	if (has_stolen_data(in)) {
 		lea_full(a, 1, T0, T0, T1, 0, 0);
-		load_slot(a, T1, home(t->bt, reads));
-		emit_legacy_prefixes(a, in);
-		emit_opcode(a, in, T0, false, T1);
-		put8(a, (T1 & 7) << 3 | (T0 & 7));
-		emit_immediates(a, in);
-		if (in->defs[reads])
-			store_slot(a, home(t->bt, reads), T1);
+		emit_stolen_data(t, in);
 		return;
 	}
-	for (unsigned k = 0; k < 2; k++)
-		if (in->defs[k])
-			store_slot(a, home(t->bt, k), k ? T1 : T0);
+	emit_legacy_prefixes(a, in);
+	emit_opcode(a, in, T0, true, -1);
+	put8(a, (unsigned)r->modrm.reg << 3 | 4);
+	put8(a, (T1 & 7) << 3 | (T0 & 7));
+	emit_immediates(a, in);
+	store_defs(t, in);
+}
+
+bool bt_keeps_base(const struct translation *t, const struct bt_insn *in)
+{
+	const struct bt_memory *m = &in->mem->mem;
+
+	return !t->mode.legacy.on && in->i.address_width == 64 && bt_is_gpr64(m->base) && (bt_gpr_number(m->base) & ~1u) != R_10 &&
+	       m->index == ZYDIS_REGISTER_NONE && m->segment != ZYDIS_REGISTER_FS && m->segment != ZYDIS_REGISTER_GS &&
+	       in->i.length + BT_BASED_GROWTH <= BT_MAX_INSN_LEN;
 }
 
 void bt_emit_memory_based(struct translation *t, const struct bt_insn *in, unsigned base)
@@ -327,12 +365,18 @@ void bt_emit_memory_based(struct translation *t, const struct bt_insn *in, unsig
 	const struct bt_raw *r = &in->i.raw;
 	struct assembler *a = &t->a;
 
+	if (has_stolen_data(in)) {
+		lea_full(a, 1, T0, base, T1, 0, (int32_t)in->mem->mem.disp.value);
+		emit_stolen_data(t, in);
+		return;
+	}
 	emit_legacy_prefixes(a, in);
 	emit_opcode(a, in, base, true, -1);
 	put8(a, (unsigned)r->modrm.mod << 6 | (unsigned)r->modrm.reg << 3 | 4);
 	put8(a, (T1 & 7) << 3 | (base & 7));
 	put_bytes(a, in->bytes + r->disp.offset, r->disp.size / 8u);
 	emit_immediates(a, in);
+	store_defs(t, in);
 }
 
 void bt_emit_copy(struct translation *t, const struct bt_insn *in)

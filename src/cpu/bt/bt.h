@@ -95,6 +95,9 @@ enum bt_why {
 	BT_WHYS
 };
 
+/* What T0 holds where a check has failed, of the linear address. */
+enum bt_site_t0 { T0_XOR_TAG, T0_MINUS_TAG, T0_LA };
+
 /* Stands in code memory behind the stub that refers to it. */
 struct bt_site {
 	uint64_t rip;
@@ -106,7 +109,8 @@ struct bt_site {
 	uint8_t kind;
 	uint16_t size;   /* of the access */
 	uint8_t write;
-	uint8_t sub;     /* SITE_TLB: T0 holds la - tag; else la ^ tag. SITE_POLL: the flags are dead, and destroyed. SITE_INTERP: a limit. SITE_LOOKUP: into a loop */
+	uint8_t t0;      /* SITE_TLB, SITE_GROUP: enum bt_site_t0 */
+	uint8_t sub;     /* SITE_POLL: the flags are dead, and destroyed. SITE_INTERP: a limit. SITE_LOOKUP: into a loop */
 	uint8_t parked;  /* SITE_LOOKUP: the flags are parked where it stands (flags.c) */
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB: behind the check, where [T0 + T1] is the access; of one that only reads any of that size; or 0 */
@@ -277,7 +281,8 @@ struct bt {
 	uint64_t seconds;        /* and those that have looked at their second place */
 	uint32_t branch;         /* host code of the indirect branch on its way, */
 	uint64_t overwritten;    /* and what the last indirect call has found where its return address went */
-	uint64_t cross_go, cross_miss; /* host code: where a read over a page's end goes on, and where else */
+	uint64_t cross_la;       /* of the page at whose end a read began, */
+	uint64_t cross_go, cross_miss; /* and host code: where it goes on, and where else */
 	struct bt_x87 x87;
 	uint64_t seg_base[2];    /* FS, GS */
 	struct bt_segment segment[SEG_COUNT]; /* outside of 64-bit mode */
@@ -407,7 +412,7 @@ enum bt_fill bt_tlb_fill(struct bt *bt, uint64_t la, unsigned size, bool write, 
 enum bt_fill bt_tlb_fill_site(struct bt *bt, const struct bt_site *site, uint64_t la, uint32_t *err);
 /*
  * Behind BT_CODE_PAGE, inside: whether translated code may make this store, and no other, in a page that holds code elsewhere. Then T0
- * and T1 for it are in exit_t0 and exit_t1, and who marks code waits until we have left again (bt->passing).
+ * and T1 for it, address and addend, are in exit_t0 and exit_t1, and who marks code waits until we have left again (bt->passing).
  */
 bool bt_pass_store(struct bt *bt, uint64_t la, unsigned size);
 /* Two accesses of one instruction, which goes on at `retry`, that take each other's place in the TLB would miss for ever: A, B, A. */

@@ -40,8 +40,8 @@ bool bt_cross_begin(struct bt *bt, uint64_t la, unsigned size, bool write)
 	rep_copy(b, x->part[0], x->size[0], 1);
 	rep_copy(b + x->size[0], x->part[1], x->size[1], 1);
 	x->at = b;
-	bt->exit_t0 = (uint64_t)(uintptr_t)b;
-	bt->exit_t1 = 0;
+	bt->exit_t0 = la;
+	bt->exit_t1 = (uint64_t)(uintptr_t)b - la;
 	return true;
 }
 

@@ -11,7 +11,7 @@ static inline bool bt_crosses(uint64_t la, unsigned size)
 }
 
 /*
- * Inside (cache.h): put [la, la + size), which crosses a page, into the buffer, and its host address into exit_t0 and
+ * Inside (cache.h): put [la, la + size), which crosses a page, into the buffer, and la and what to add to it into exit_t0 and
  * exit_t1, from where the common resume stub takes T0 and T1. write: it will be written back by bt_cross_end(), before we are
  * outside. False: the reference has to do the access.
  */

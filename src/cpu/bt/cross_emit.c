@@ -4,7 +4,7 @@
  *
  * The stub of a check that has failed finds the offset in T0 to be one of the page after all, and jumps to a routine that all
  * sites of an MMU mode share. Should the page behind be in the TLB, too, the last 64 bytes of the one and the first 64 of the other
- * are put side by side, and the instruction goes on there. Flags are dead on all of the way.
+ * are put side by side, and the instruction goes on there, with its address in T0 and the addend in T1. Flags are dead on all of the way.
  */
 #include "cpu/bt/insn.h"
 
@@ -12,6 +12,7 @@
 
 static const uint8_t inc_r11w[] = { 0x66, 0x41, 0xff, 0xc3 }, dec_r11w[] = { 0x66, 0x41, 0xff, 0xcb };
 static const uint8_t cmp_r10_page[] = { 0x49, 0x81, 0xfa, 0, 0x10, 0, 0 }, sub_r10_page[] = { 0x49, 0x81, 0xea, 0, 0x10, 0, 0 };
+static const uint8_t sub_r11_r10[] = { 0x4d, 0x29, 0xd3 };
 
 void bt_emit_crossing(struct translation *t, const struct bt_stub *s)
 {
@@ -50,6 +51,7 @@ static uint32_t emit_read(struct bt *bt, struct assembler *a, const struct bt_tl
 	put_bytes(a, dec_r11w, sizeof(dec_r11w));
 	op_table(a, 0x3b, 1, T0, tlb->tag[0], T1); /* cmp */
 	miss = jcc_forward(a, 5); /* jne */
+	store_slot(a, &bt->cross_la, T0);
 	store_slot(a, &bt->rax, R_AX);
 	op_table(a, 0x8b, 1, T0, tlb->host, T1);
 	emit_copy(bt, a, T0, PAGE_SIZE - REACH, bt->crossing.buffer);
@@ -59,7 +61,12 @@ static uint32_t emit_read(struct bt *bt, struct assembler *a, const struct bt_tl
 	load_slot(a, R_AX, &bt->rax);
 	load_slot(a, T1, &bt->self);
 	lea_disp(a, T1, T1, (int32_t)offsetof(struct bt, crossing.buffer) + REACH - (int32_t)PAGE_SIZE);
-	load_slot(a, T0, &bt->tmp);
+	load_slot(a, T0, &bt->cross_la);
+	put_bytes(a, sub_r11_r10, sizeof(sub_r11_r10));
+	put8(a, ASM_GS);
+	rex(a, 1, T0, 0, 0);
+	put8(a, 0x33); /* xor T0, [tmp]: the address */
+	modrm_of_slot(a, T0, &bt->tmp, 0);
 	op_slot(a, 0xff, 4, &bt->cross_go); /* jmp */
 	jump_here(a, miss);
 	load_slot(a, T0, &bt->tmp);

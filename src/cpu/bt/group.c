@@ -150,16 +150,10 @@ static void emit_pop(struct translation *t, const struct bt_insn *in)
 static void emit_memory(struct translation *t, const struct bt_insn *in)
 {
 	const struct bt_memory *m = &in->mem->mem;
-	bool data = in->uses[0] || in->uses[1] || in->defs[0] || in->defs[1];
 	unsigned base;
 
-	if (data || m->base == ZYDIS_REGISTER_RIP || m->index != ZYDIS_REGISTER_NONE) {
-		if (m->base == ZYDIS_REGISTER_R11) { /* T1 is taken */
-			load_slot(&t->a, T0, &t->bt->r11);
-			lea_disp(&t->a, T0, T0, (int32_t)m->disp.value);
-		} else {
-			bt_emit_address(t, in);
-		}
+	if (m->base == ZYDIS_REGISTER_RIP || m->index != ZYDIS_REGISTER_NONE) {
+		bt_emit_address(t, in);
 		bt_emit_memory_insn(t, in);
 		return;
 	}

@@ -152,9 +152,13 @@ void bt_emit_address(struct translation *t, const struct bt_insn *in);
 struct bt_stub *bt_emit_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
 /* The same where the access of size bytes there is the only one: a store may pass beside code (bt_pass_store()). */
 void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+/* The same where T1 becomes what to add to the address; T0 is gone. */
+struct bt_stub *bt_emit_addend_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
 /* The same for the span of a group; then T1 is what to add to an address in it. Without it: FORM_UNGROUPED. */
 void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
-/* The instruction, which has no stolen register for data, with `base` for its base and T1 for its index. */
+/* The instruction with `base` for its base, T1 for its index, and its own displacement; and whether it can be so with its own base. */
+#define BT_BASED_GROWTH 2 /* bytes: SIB; REX or a longer VEX */
+bool bt_keeps_base(const struct translation *t, const struct bt_insn *in);
 void bt_emit_memory_based(struct translation *t, const struct bt_insn *in, unsigned base);
 /* The instruction with its memory operand at [T0 + T1], stolen registers as data operands included. */
 void bt_emit_memory_insn(struct translation *t, const struct bt_insn *in);

@@ -141,6 +141,8 @@ static bool memory_access(const struct planner *l, const struct bt_insn *in, str
 	if (in->i.address_width != 64 || m->segment == ZYDIS_REGISTER_FS || m->segment == ZYDIS_REGISTER_GS ||
 	    in->mem->size > BT_MAX_CROSSING * 8 || !in->i.raw.modrm.offset || in->masked)
 		return false;
+	if (in->i.length + BT_BASED_GROWTH > BT_MAX_INSN_LEN)
+		return false;
 	*a = (struct access){ .size = in->mem->size / 8u, .write = in->writes_mem, .disp = m->disp.value, .index = BT_PLAN_NONE };
 	if (m->base == ZYDIS_REGISTER_RIP) {
 		a->base = BT_PLAN_RIP;

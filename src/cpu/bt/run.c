@@ -320,7 +320,11 @@ static uint64_t missed_address(const struct bt *bt, const struct bt_site *site)
 {
 	uint64_t tag = bt->current->view->tlb[bt_mmu_mode(bt->v)].tag[site->write][bt->exit_t1 & (BT_TLB_ENTRIES - 1)];
 
-	return site->sub ? bt->exit_t0 + tag : bt->exit_t0 ^ tag;
+	switch (site->t0) {
+	case T0_XOR_TAG: return bt->exit_t0 ^ tag;
+	case T0_MINUS_TAG: return bt->exit_t0 + tag;
+	default: return bt->exit_t0;
+	}
 }
 
 /*

@@ -348,8 +348,8 @@ bool bt_pass_store(struct bt *bt, uint64_t la, unsigned size)
 		atomic_fetch_add(&bt->passing, 1);
 		return false;
 	}
-	bt->exit_t0 = off;
-	bt->exit_t1 = (uint64_t)(uintptr_t)bt->code_page;
+	bt->exit_t0 = la;
+	bt->exit_t1 = (uint64_t)(uintptr_t)bt->code_page - (la & PAGE_MASK);
 	bt->v->stats.bt_beside_code++;
 	return true;
 }

@@ -231,19 +231,23 @@ static void emit_lea_constant(struct translation *t, const struct bt_insn *in)
 
 static void emit_memory(struct translation *t, const struct bt_insn *in)
 {
+	bool based = bt_keeps_base(t, in);
 	uint32_t retry = t->a.pc;
 	struct bt_stub *s;
 
 	if (t->mode.form == FORM_CROSSING) {
 		load_slot(&t->a, T0, &t->bt->exit_t0);
-		mov_imm(&t->a, T1, 0);
+		load_slot(&t->a, T1, &t->bt->exit_t1);
 		bt_emit_memory_insn(t, in);
 		bt_emit_x87_note(t, 0);
 		bt_add_stub(t, jmp_forward(&t->a), SITE_CROSSED, bt_next_rip(in));
 		return;
 	}
 	bt_emit_address(t, in);
-	s = bt_emit_check(t, in, in->mem->size / 8u, in->writes_mem, retry);
+	if (based)
+		s = bt_emit_addend_check(t, in, in->mem->size / 8u, in->writes_mem, retry);
+	else
+		s = bt_emit_check(t, in, in->mem->size / 8u, in->writes_mem, retry);
 	if (in->writes_mem || !t->mode.legacy.on) /* (a read over a page's end: there are limits besides) */
 		s->site.pass = t->a.pc;
 	if (!t->mode.legacy.on && !in->writes_mem)
@@ -254,7 +258,10 @@ static void emit_memory(struct translation *t, const struct bt_insn *in)
 	if (in->mem->size < NATIVE_CROSSING * 8 || in->mem->size > BT_MAX_CROSSING * 8 || t->keep_flags)
 		s->behind = 0;
 	s->mmu = t->mode.mmu;
-	bt_emit_memory_insn(t, in);
+	if (based)
+		bt_emit_memory_based(t, in, bt_gpr_number(in->mem->mem.base));
+	else
+		bt_emit_memory_insn(t, in);
 }
 
 static void emit_insn(struct translation *t, const struct bt_insn *in)

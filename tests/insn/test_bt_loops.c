@@ -178,11 +178,16 @@ static void random_start(struct x86_state *s, uint8_t *area)
 /* -- Two machines ------------------------------------------------------------------------------------------ */
 
 static unsigned cpl; /* at which the loops run */
+static bool read_only; /* page 5 is */
 
 static void make_tables(struct tiny *t)
 {
 	tiny_enter(t, TINY_LONG, cpl);
+	t->v->s.xcr0 = t->cpuid.xcr0_allowed;
+	t->v->s.cr0 |= CR0_WP;
 	tiny_set_pte_flags(t, AREA + 3 * PAGE_SIZE, 0);
+	if (read_only)
+		tiny_set_pte_flags(t, AREA + 5 * PAGE_SIZE, 5); /* present, the user's */
 }
 
 static void make(struct machine *m, const char *engine)
@@ -202,7 +207,7 @@ static void run(struct machine *m, const uint8_t *code, unsigned len, const stru
 	memcpy(s->fpu.zmm, start->fpu.zmm, sizeof(s->fpu.zmm));
 	s->rflags = start->rflags;
 	s->rip = TINY_CODE;
-	s->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT;
+	s->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | (s->xcr0 ? CR4_OSXSAVE : 0);
 	s->fpu.mxcsr = start->fpu.mxcsr;
 	s->activity = ACT_RUNNING;
 	tiny_put(m->t, AREA, area, AREA_SIZE);
@@ -404,6 +409,59 @@ static void test_overlap(void **state)
 	}
 }
 
+/* Each iteration stores over the same page's end: such a one is the ordinary code's. */
+GUEST(over_end, 64, "1: movups %xmm1, (%rsi); paddb %xmm2, %xmm1; sub $1, %edx; jnz 1b; hlt");
+GUEST(over_end_r10, 64, "1: movdqu %xmm9, -5(%r10,%r11); paddb %xmm2, %xmm9; lea 5(%rsi), %r10; sub $1, %edx; jnz 1b; hlt");
+GUEST(over_end_flags, 64, "stc; 1: movupd %xmm1, (%rsi); paddb %xmm2, %xmm1; dec %edx; jnz 1b; setc %cl; hlt");
+GUEST(over_end_32, 64, "1: vmovdqu %ymm1, 37(%rsi); vpaddb %ymm2, %ymm1, %ymm1; lea -37(%r10), %rsi; sub $1, %edx; jnz 1b; hlt");
+GUEST(over_end_64, 64, "1: vmovdqu64 %zmm17, 64(%rsi); vpaddd %zmm2, %zmm17, %zmm17; lea -64(%r10), %rsi; sub $1, %edx; jnz 1b; hlt");
+
+static uint64_t crossed(void)
+{
+	return ((struct bt *)bt.t->v->engine_data)->exits[SITE_CROSSED];
+}
+
+static void forbid_writes(bool on)
+{
+	read_only = on;
+	make_tables(ref.t);
+	make_tables(bt.t);
+}
+
+/* At each offset: both pages there, the second one missing or read-only, and the first one with code. leaves: each store does. */
+static void check_over_end(const char *what, const uint8_t *code, size_t len, unsigned size, bool leaves)
+{
+	for (unsigned off = 1; off < size; off += size > 16 ? 3 : 1) {
+		uint64_t before = crossed();
+
+		both(what, code, len, PAGE(5) - off, 0, 30);
+		assert_int_equal(bt.vector, cpl ? X86_GP : TINY_HLT); /* HLT is the kernel's */
+		assert_true(leaves || crossed() - before <= 1);
+		both(what, code, len, PAGE(3) - off, 0, 30);
+		assert_int_equal(bt.vector, X86_PF);
+		forbid_writes(true);
+		both(what, code, len, PAGE(5) - off, 0, 30);
+		assert_int_equal(bt.vector, X86_PF);
+		forbid_writes(false);
+		both(what, code, len, TINY_CODE + PAGE_SIZE - off, 0, 30);
+	}
+}
+
+#define CHECK_OVER_END(name, size, leaves) check_over_end(#name, name, (size_t)(name##_end - name), size, leaves)
+
+static void test_stores_over_page_end(void **state)
+{
+	uint64_t xcr0 = bt.t->cpuid.xcr0_allowed;
+
+	CHECK_OVER_END(over_end, 16, false);
+	CHECK_OVER_END(over_end_r10, 16, false);
+	CHECK_OVER_END(over_end_flags, 16, true);
+	if (xcr0 & XCR0_AVX)
+		CHECK_OVER_END(over_end_32, 32, false);
+	if ((xcr0 & XCR0_AVX512) == XCR0_AVX512)
+		CHECK_OVER_END(over_end_64, 64, false);
+}
+
 GUEST(own_code, 64, "1: mov %bl, (%rdi); add $1, %rdi; dec %edx; jnz 1b; hlt");
 
 /* Through the page before the code's, and into the loop: what is written runs, by the next instruction. */
@@ -486,6 +544,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_page_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_missing_page, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_overlap, set_up_user, tear_down),
+		cmocka_unit_test_setup_teardown(test_stores_over_page_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stores_over_page_end, set_up_user, tear_down),
 		cmocka_unit_test_setup_teardown(test_own_code, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_device, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_endless, set_up, tear_down),

@@ -281,7 +281,8 @@ struct bt {
 	uint64_t seconds;        /* and those that have looked at their second place */
 	uint32_t branch;         /* host code of the indirect branch on its way, */
 	uint64_t overwritten;    /* and what the last indirect call has found where its return address went */
-	uint64_t cross_la;       /* of the page at whose end a read began, */
+	uint64_t cross_la;       /* of the page at whose end a read began; */
+	uint64_t cross_to[2], cross_size; /* of a store the host addresses of both parts, and their size; */
 	uint64_t cross_go, cross_miss; /* and host code: where it goes on, and where else */
 	struct bt_x87 x87;
 	uint64_t seg_base[2];    /* FS, GS */

@@ -111,7 +111,7 @@ struct bt_cache {
 	uint32_t code_used, code_base_used; /* the first bytes are the common stubs; lock */
 	uint32_t exit_stub, miss_stub, resume_stub;
 	uint32_t second_stub[BT_JC_SETS]; /* jumps.h */
-	uint32_t cross_read[MMU_MODES];
+	uint32_t cross_read[MMU_MODES], cross_write[MMU_MODES], cross_flush; /* routines for accesses over a page's end: cross_emit.c */
 	struct bt_block *block;    /* pool, in the order of addresses */
 	_Atomic unsigned n_blocks;
 	struct bt_map *map;

@@ -57,8 +57,9 @@ struct bt_stub {
 	uint8_t rcx;      /* enum bt_rcx, when jumped to */
 	bool parked;      /* so are the flags, then */
 	uint32_t start;   /* of its code, once that is emitted */
-	uint32_t behind;  /* SITE_TLB: not 0: where a large read goes on that crosses a page, */
-	uint8_t mmu;      /* and whose tables it is for */
+	uint32_t behind;  /* SITE_TLB: not 0: where a large read or store goes on that crosses a page, */
+	uint8_t mmu;      /* whose tables it is for, */
+	const struct bt_insn *store; /* and the instruction, if it stores */
 	struct bt_site site;
 };
 
@@ -170,7 +171,8 @@ void bt_emit_restore_rcx(struct bt *bt, struct assembler *a, enum bt_rcx from);
 
 /* cross_emit.c: what comes before the exit of a stub with s->behind; and once for each code memory. */
 void bt_emit_crossing(struct translation *t, const struct bt_stub *s);
-void bt_emit_cross_reads(struct bt *bt, struct assembler *a);
+void bt_emit_cross_common(struct bt *bt, struct assembler *a);
+bool bt_stores_over_end(const struct bt_insn *in); /* whether an instruction that writes may have s->behind */
 
 /* flags.c */
 bool bt_has_access(const struct bt_insn *in); /* its code checks an access, unless a group has done so */

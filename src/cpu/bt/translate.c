@@ -226,7 +226,7 @@ static void emit_lea_constant(struct translation *t, const struct bt_insn *in)
 		store_slot(&t->a, &t->bt->r11, T1);
 }
 
-/* Reads of fewer bytes cross a page seldom: not worth the code. */
+/* Accesses of fewer bytes cross a page seldom: not worth the code. */
 #define NATIVE_CROSSING 16
 
 static void emit_memory(struct translation *t, const struct bt_insn *in)
@@ -257,11 +257,15 @@ static void emit_memory(struct translation *t, const struct bt_insn *in)
 	s->site.masked = in->masked;
 	if (in->mem->size < NATIVE_CROSSING * 8 || in->mem->size > BT_MAX_CROSSING * 8 || t->keep_flags)
 		s->behind = 0;
+	else if (!t->mode.legacy.on && bt_stores_over_end(in))
+		s->store = in;
 	s->mmu = t->mode.mmu;
 	if (based)
 		bt_emit_memory_based(t, in, bt_gpr_number(in->mem->mem.base));
 	else
 		bt_emit_memory_insn(t, in);
+	if (s->store)
+		s->behind = t->a.pc;
 }
 
 static void emit_insn(struct translation *t, const struct bt_insn *in)
@@ -405,7 +409,7 @@ void bt_emit_common(struct bt *bt)
 	load_slot(&a, T1, &bt->exit_t1);
 	load_slot(&a, T0, &bt->exit_t0);
 	op_slot(&a, 0xff, 4, &bt->resume_at); /* jmp [resume_at] */
-	bt_emit_cross_reads(bt, &a);
+	bt_emit_cross_common(bt, &a);
 	c->code_base_used = c->code_used = (uint32_t)ALIGN_UP(a.pc - (uint32_t)(uintptr_t)c->code_rx, 16);
 }
 

@@ -31,6 +31,7 @@ MAY_CALL = {
     "bt_fpu_init": "at start", "bt_fault_init": "at start", "bt_emit_common": "at start",
     "bt_fault_release": "at the end", "isa_configure_decoder": "at start", "ZydisDecoderInit": "at start",
     "ram_set_mark_listener": "at start",
+    "cpuid_vendor_is_amd": "a comparison of two integers",
     "err_set": "start that fails",
 }
 # System calls and the like, which keep vector registers: the wrappers only set errno.

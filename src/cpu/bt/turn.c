@@ -99,7 +99,10 @@ void bt_turn_end(struct bt *bt, const struct bt_site *last)
 		turn->flags_dead = last->sub;
 		turn->left = true;
 		break;
-	case SITE_LOOKUP:
+	case SITE_LOOKUP: /* back to a loop's beginning the flags are those of what counts its iterations, and dead (loop_emit.c) */
+		turn->flags_dead = last->sub;
+		turn->left = true;
+		break;
 	case SITE_INDIRECT:
 		turn->left = true;
 		break;

@@ -178,6 +178,45 @@ static void test_accessed_by_copy(void **state)
 	}
 }
 
+/*
+ * A load, and a store to the same page behind a branch, which an engine may check together: while the branch is taken the page
+ * stays clean, and may be read-only.
+ */
+GUEST(perhaps, 64,
+      "1: mov (%rdi), %rax\n test %rcx, %rcx\n jz 2f\n mov %rcx, 8(%rdi)\n mov 8(%rdi), %rdx\n"
+      "2: dec %rsi\n jnz 1b\n int3");
+static int run_perhaps(struct tiny *t, unsigned cpl, uint64_t flags, uint64_t stored)
+{
+	tiny_enter(t, TINY_LONG, cpl);
+	tiny_set_pte_flags(t, PAGE, flags);
+	tiny_poke(t, PAGE, 8, 0x1234);
+	GPR(t, DI) = PAGE;
+	GPR(t, CX) = stored;
+	GPR(t, SI) = 3;
+	return RUN(t, perhaps);
+}
+
+static void test_dirty_behind_branch(void **state)
+{
+	struct tiny *t = *state;
+	const uint64_t readonly = PTE_P | PTE_U, writable = readonly | PTE_W;
+
+	for (unsigned i = 0; i < 8; i++) {
+		unsigned cpl = i & 1 ? 3 : 0;
+
+		assert_int_equal(run_perhaps(t, cpl, i & 2 ? writable : readonly, 0), X86_BP);
+		assert_int_equal(GPR(t, AX), 0x1234);
+		assert_int_equal(tiny_pte(t, PAGE) & (PTE_A | PTE_D), PTE_A);
+		assert_int_equal(run_perhaps(t, cpl, writable | (i & 4 ? PTE_A | PTE_D : 0), 77), X86_BP);
+		assert_int_equal(GPR(t, DX), 77);
+		assert_int_equal(tiny_pte(t, PAGE) & (PTE_A | PTE_D), PTE_A | PTE_D);
+		assert_int_equal(run_perhaps(t, cpl, readonly, 77), X86_PF);
+		assert_int_equal(t->frame.err, PF_P | PF_W | (cpl ? PF_U : 0));
+		assert_int_equal(t->frame.rip, TINY_CODE + 8);
+		assert_int_equal(tiny_pte(t, PAGE) & (PTE_A | PTE_D), PTE_A);
+	}
+}
+
 /* Reserved bits: beyond MAXPHYADDR, NX without EFER.NXE, in PAE the upper ones (4.4.2, 4.5). */
 static void test_reserved(void **state)
 {
@@ -515,6 +554,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_permissions), TEST(test_upper_levels), TEST(test_accessed_dirty), TEST(test_accessed_by_copy),
+		TEST(test_dirty_behind_branch),
 		TEST(test_reserved),
 		TEST(test_smep_smap), TEST(test_smap_implicit), TEST(test_large_pages), TEST(test_tables_nowhere),
 		TEST(test_canonical), TEST(test_pdptes), TEST(test_flushes), TEST(test_pcid), TEST(test_invpcid),

@@ -303,13 +303,24 @@ static void test_anchor(void **state)
 	check_stack(USER_CODE("\x48\x83\xec\x40\x48\x8d\x1c\x3f\x48\x8b\x03\x48\x8b\x4b\x08\xf4"), "--p--");
 }
 
-/* A store behind a branch must not be checked before it: the page would become dirty. */
+/* A store behind a branch is checked before it, but not so that the page becomes dirty. */
 static void test_write_behind_branch(void **state)
 {
 	/* mov rax, [rbx]; jz; mov [rbx + 8], rax */
 	struct translation *tr = CODE("\x48\x8b\x03\x74\x20\x48\x89\x43\x08\xf4");
 
-	assert_true(tr->plan.at[0].group == BT_NO_GROUP || tr->plan.at[0].group != tr->plan.at[2].group);
+	assert_int_equal(tr->plan.at[0].group, 0);
+	assert_int_equal(tr->plan.at[2].group, 0);
+	assert_true(tr->plan.group[0].write && tr->plan.group[0].perhaps);
+	assert_true(tr->stub[1].site.kind == SITE_GROUP && tr->stub[1].site.masked);
+	/* without the branch it is a store for sure */
+	tr = CODE("\x48\x8b\x03\x90\x90\x48\x89\x43\x08\xf4");
+	assert_true(tr->plan.group[0].write && !tr->plan.group[0].perhaps);
+	assert_true(tr->stub[1].site.kind == SITE_GROUP && !tr->stub[1].site.masked);
+	/* and so is one behind a branch if there was one before: mov [rbx], rax; jz; mov [rbx + 8], rax */
+	tr = CODE("\x48\x89\x03\x74\x20\x48\x89\x43\x08\xf4");
+	assert_int_equal(tr->plan.at[2].group, 0);
+	assert_false(tr->plan.group[0].perhaps);
 	/* a load may */
 	tr = CODE("\x48\x8b\x03\x74\x20\x48\x8b\x4b\x08\xf4");
 	assert_int_not_equal(tr->plan.at[0].group, BT_NO_GROUP);

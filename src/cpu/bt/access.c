@@ -197,9 +197,9 @@ void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned
 		s->site.pass = t->a.pc;
 }
 
-void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
+struct bt_stub *bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry)
 {
-	emit_lookup(t, in, SITE_GROUP, size, write, retry, true);
+	return emit_lookup(t, in, SITE_GROUP, size, write, retry, true);
 }
 
 /* -- Instructions ------------------------------------------------------------------------------------------------ */

@@ -115,7 +115,7 @@ struct bt_site {
 	uint8_t cross;   /* SITE_TLB of an instruction that writes: FORM_CROSSING can do it */
 	uint32_t pass;   /* SITE_TLB: behind the check, where [T0 + T1] is the access; of one that only reads any of that size; or 0 */
 	uint8_t op, len, reg; /* SITE_SYSTEM: enum bt_system_op, length, and what the operation says */
-	uint8_t masked;  /* SITE_TLB: what is written is up to a mask, and may be nothing */
+	uint8_t masked;  /* SITE_TLB: what is written is up to a mask, SITE_GROUP: to a branch; and may be nothing */
 };
 
 /* -- Blocks -------------------------------------------------------------------------------------------- */

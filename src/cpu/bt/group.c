@@ -44,12 +44,14 @@ void bt_emit_group_checks(struct translation *t, const struct bt_plan *p, unsign
 	for (unsigned k = 0; bt_check_at(p, n) && k < p->n_groups; k++) {
 		const struct bt_group *g = &p->group[k];
 		uint32_t retry = t->a.pc;
+		struct bt_stub *s;
 
 		if (g->check != n || !bt_group_used(g))
 			continue;
 		t->holds[0] = t->holds[1] = false;
 		emit_lowest(t, p, g, n);
-		bt_emit_group_check(t, &t->insn[n], g->size, g->write, retry);
+		s = bt_emit_group_check(t, &t->insn[n], g->size, g->write, retry);
+		s->site.masked = g->perhaps;
 		if (g->kept)
 			store_slot(&t->a, &t->bt->group[k], T1);
 	}

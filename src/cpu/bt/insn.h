@@ -156,7 +156,7 @@ void bt_emit_one_check(struct translation *t, const struct bt_insn *in, unsigned
 /* The same where T1 becomes what to add to the address; T0 is gone. */
 struct bt_stub *bt_emit_addend_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
 /* The same for the span of a group; then T1 is what to add to an address in it. Without it: FORM_UNGROUPED. */
-void bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
+struct bt_stub *bt_emit_group_check(struct translation *t, const struct bt_insn *in, unsigned size, bool write, uint32_t retry);
 /* The instruction with `base` for its base, T1 for its index, and its own displacement; and whether it can be so with its own base. */
 #define BT_BASED_GROWTH 2 /* bytes: SIB; REX or a longer VEX */
 bool bt_keeps_base(const struct translation *t, const struct bt_insn *in);

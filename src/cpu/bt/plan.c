@@ -9,9 +9,9 @@
  *
  * 1. That addresses are a constant apart is seen by following values: a register holds a root (what it held when last changed
  *    in an unknown way) plus an offset.
- * 2. A check must not say "write" unless a write of the group follows for sure: the page would become dirty by a store behind
- *    a branch that was taken. So a write joins a group that is checked for writes already, or one without a branch between; and
- *    one under a mask, which may write nothing, joins none.
+ * 2. A page must not become dirty by the check for a store that a branch then leaves out. So if a group's first write stands behind a branch, its check only
+ *    finds pages that are dirty already; the store by which one becomes so is made by the translation without groups. One under a
+ *    mask, which may write nothing, joins none.
  * 3. Nothing that may change translations comes between a check and an access of its group: groups end at all instructions
  *    that are not plain (classes from BT_LEAVE on, but for JCC). A miss on the way adds to the TLB only.
  *
@@ -189,8 +189,8 @@ static int join(struct planner *l, const struct access *a, const struct bt_place
 
 		if (!same_roots(&g->at, at) || hi - lo > BT_GROUP_SPAN)
 			continue;
-		if (a->write && !g->write && l->first[k] != l->branches)
-			continue;
+		if (a->write && !g->write)
+			g->perhaps = l->first[k] != l->branches;
 		g->at.off = lo;
 		g->size = (uint16_t)(hi - lo);
 		g->write |= a->write;

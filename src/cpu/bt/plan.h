@@ -32,6 +32,7 @@ struct bt_group {
 	uint8_t base, index;  /* registers that lead there at the check, as the plan's values say */
 	uint8_t check, first; /* the check stands before this instruction; the first access is this one's */
 	bool write;           /* checked for writing */
+	bool perhaps;         /* whose writes may not come: the check must not make the page dirty */
 	bool kept;            /* the addend is needed from its slot */
 };
 

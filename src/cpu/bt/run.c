@@ -495,7 +495,7 @@ static uint32_t do_group_miss(struct bt *bt, const struct bt_site *site)
 	uint32_t err;
 
 	if (!bt_crosses(la, site->size) && !bt_tlb_thrashes(bt, site->retry, la) &&
-	    bt_tlb_fill(bt, la, site->size, site->write, bt_mmu_mode(bt->v), &err) == BT_FILLED)
+	    bt_tlb_fill_site(bt, site, la, &err) == BT_FILLED)
 		return retry(bt, site);
 	if (needs_reference(bt->v) || !(b = find_form(bt, FORM_UNGROUPED)))
 		return 0;

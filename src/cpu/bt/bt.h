@@ -238,6 +238,7 @@ struct bt_set {
 	struct bt *view;   /* its tables are reached through this */
 	bool ready;        /* the tables have been made empty; a window has a PCID from then on */
 	bool jc_global;    /* a window's jump caches may lead to global pages */
+	bool jc_stack;     /* its table for BT_JC_STACK has been made empty */
 	uint16_t pcid;
 	uint64_t used;     /* bt->set_clock when it was opened last */
 	bool nonglobal;    /* the TLB or the jump caches may have entries that are not global */

@@ -204,11 +204,10 @@ void bt_cache_flush(struct bt *bt)
 	struct bt_cache *c = bt->cache;
 
 	stop_others(bt);
-	for (unsigned h = 0; h < BT_HASH_SIZE; h++) {
+	for (unsigned h = 0; h < BT_HASH_SIZE; h++)
 		atomic_store_explicit(&c->hash[h], NULL, memory_order_relaxed);
-		c->page[h] = NULL;
-		c->original[h] = NULL;
-	}
+	memset(c->page, 0, sizeof(c->page));
+	memset(c->original, 0, sizeof(c->original));
 	c->n_map = c->n_moves = 0;
 	atomic_store(&c->n_blocks, 0);
 	c->code_used = c->code_base_used;
@@ -234,9 +233,14 @@ struct bt_block *bt_block_new(struct bt_cache *c)
 	return b;
 }
 
+static unsigned hash_of_page(uint64_t page)
+{
+	return bt_hash_of(page) % BT_PAGES;
+}
+
 static void list_in_page(struct bt_cache *c, struct bt_block *b)
 {
-	unsigned p = bt_hash_of(b->gpa >> PAGE_SHIFT);
+	unsigned p = hash_of_page(b->gpa >> PAGE_SHIFT);
 
 	b->page_next = c->page[p];
 	c->page[p] = b;
@@ -444,12 +448,12 @@ void bt_drop_stale(struct bt *bt)
 		uint64_t slot = atomic_load(&bt->written[i % BT_WRITTEN_RING]);
 
 		if (slot >> 32 == i)
-			drop_stale_in(bt, bt_hash_of((uint32_t)slot));
+			drop_stale_in(bt, hash_of_page((uint32_t)slot));
 		else
 			all = true;
 	}
 	bt->written_tail = head;
-	for (unsigned h = 0; h < BT_HASH_SIZE && all; h++)
+	for (unsigned h = 0; h < BT_PAGES && all; h++)
 		drop_stale_in(bt, h);
 	lock_drop(&bt->cache->lock);
 }

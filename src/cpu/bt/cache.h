@@ -89,8 +89,11 @@ enum bt_x87_kind { X87_NOT, X87_REGISTER, X87_MEMORY, X87_KIND_BITS = 2 };
 #define BT_UNMAPPED_PAGE (UINT64_MAX - 1) /* gpa2: it cannot be fetched; the reference raises the fault */
 #define BT_MAX_INSN_LEN  15
 
+/* Of blocks by address, of originals by theirs, of pages. */
 #define BT_HASH_BITS 18
 #define BT_HASH_SIZE (1u << BT_HASH_BITS)
+#define BT_ORIGINALS (1u << 16)
+#define BT_PAGES     (1u << 14)
 
 struct translation;
 
@@ -117,10 +120,10 @@ struct bt_cache {
 	struct bt_map *map;
 	unsigned n_map;            /* lock */
 	struct bt_block *_Atomic hash[BT_HASH_SIZE];
-	struct bt_block *page[BT_HASH_SIZE]; /* lock */
+	struct bt_block *page[BT_PAGES]; /* lock */
 	struct asm_move *move;     /* pool of originals' notes; lock */
 	uint32_t n_moves, max_moves;
-	struct bt_block *original[BT_HASH_SIZE]; /* by gpa; lock */
+	struct bt_block *original[BT_ORIGINALS]; /* by gpa; lock */
 	ZydisDecoder decoder[BT_CODE_SIZES];
 	struct translation *translation; /* the passes' working memory; lock */
 };
@@ -151,7 +154,7 @@ void bt_note_contents(struct bt *bt, struct bt_block *b, uint64_t granules); /* 
 /* Under the lock: a sleeping block of this key, as good as new; or NULL. */
 struct bt_block *bt_block_wake(struct bt *bt, uint64_t la, uint64_t gpa, struct bt_mode mode);
 
-unsigned bt_hash_of(uint64_t key);
+unsigned bt_hash_of(uint64_t key); /* below BT_HASH_SIZE; any of its bits will do */
 bool bt_block_current(const struct bt *bt, const struct bt_block *b); /* valid, and its page's version has not moved */
 
 /*

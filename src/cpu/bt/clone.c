@@ -27,7 +27,7 @@ bool bt_moves(uint64_t la, const struct bt_mode *mode)
 
 void bt_keep_moves(struct bt_cache *c, struct bt_block *b, uint32_t start, const struct asm_move *move, unsigned n)
 {
-	unsigned h = bt_hash_of(b->gpa);
+	unsigned h = bt_hash_of(b->gpa) % BT_ORIGINALS;
 
 	if (n > ASM_MAX_MOVES || c->n_moves + n > c->max_moves || b->gpa2 != BT_NO_PAGE)
 		return;
@@ -42,7 +42,7 @@ void bt_keep_moves(struct bt_cache *c, struct bt_block *b, uint32_t start, const
 
 static const struct bt_block *find_original(struct bt *bt, uint64_t gpa, struct bt_mode mode)
 {
-	const struct bt_block *b = bt->cache->original[bt_hash_of(gpa)];
+	const struct bt_block *b = bt->cache->original[bt_hash_of(gpa) % BT_ORIGINALS];
 
 	for (; b; b = b->original_next)
 		if (b->gpa == gpa && bt_block_current(bt, b) && bt_same_mode(b->mode, mode))

@@ -15,18 +15,28 @@ static void empty_first(struct bt *bt, struct bt_set *set, unsigned jc, unsigned
 	set->view->jc[jc][i] = bt->cache->second_stub[jc];
 }
 
+static void make_empty(struct bt *bt, struct bt_set *set, unsigned jc)
+{
+	for (unsigned i = 0; i < BT_JC_ENTRIES; i++)
+		empty_first(bt, set, jc, i);
+	for (unsigned i = 0; i < BT_JC_WAYS; i++) /* the others are zero */
+		set->view->second[jc][i].la = bt_jc_nowhere(i);
+}
+
 void bt_jc_ready(struct bt *bt, struct bt_set *set)
 {
 	bool kernel = set == &bt->set[BT_KERNEL_SET];
 
-	for (unsigned jc = 0; jc < BT_JC_SETS; jc++) {
-		if (bt_jc_of_user(jc) == kernel)
-			continue;
-		for (unsigned i = 0; i < BT_JC_ENTRIES; i++)
-			empty_first(bt, set, jc, i);
-		for (unsigned i = 0; i < BT_JC_WAYS; i++) /* the others are zero */
-			set->view->second[jc][i].la = bt_jc_nowhere(i);
-	}
+	for (unsigned jc = 0; jc < BT_JC_STACK; jc++)
+		if (bt_jc_of_user(jc) != kernel)
+			make_empty(bt, set, jc);
+}
+
+void bt_jc_ready_stack(struct bt *bt, struct bt_set *set)
+{
+	if (!set->jc_stack)
+		make_empty(bt, set, BT_JC_STACK);
+	set->jc_stack = true;
 }
 
 /* Where la stands, or an empty place, or in its turn a used one. */

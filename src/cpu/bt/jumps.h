@@ -48,7 +48,8 @@ static inline uint64_t bt_jc_nowhere(unsigned i)
 	return i < BT_JC_WAYS ? BIT(32) : 0; /* whose indices are that of the multiplier, and 0 */
 }
 
-void bt_jc_ready(struct bt *bt, struct bt_set *set);                 /* empty tables */
+void bt_jc_ready(struct bt *bt, struct bt_set *set);                 /* empty tables, but for */
+void bt_jc_ready_stack(struct bt *bt, struct bt_set *set);           /* that of a window whose stack window is opened for the first time */
 void bt_jc_set(struct bt *bt, const struct bt_block *b, bool global); /* global: it stands in global pages only */
 void bt_jc_flush(struct bt *bt, struct bt_set *set, bool global);    /* global entries too */
 void bt_jc_flush_page(struct bt *bt, struct bt_set *set, uint64_t la); /* targets in that page, and perhaps others */

@@ -17,7 +17,7 @@
  */
 #include <sys/mman.h>
 
-#include "cpu/bt/cache.h"
+#include "cpu/bt/jumps.h"
 #include "cpu/bt/loop.h"
 #include "mmu/walk.h"
 
@@ -96,13 +96,15 @@ static bool reserve(struct bt_stack *s)
 }
 
 /* Most of it below RSP, for stacks grow downwards. */
-static void open_window(struct bt *bt, struct bt_stack *s)
+static void open_window(struct bt *bt)
 {
+	struct bt_stack *s = &bt->current->stack;
 	uint64_t rsp = bt->v->s.gpr[R_SP];
 
 	bt_stack_close(bt, s);
 	if (s->patience == UINT16_MAX || !reserve(s))
 		return;
+	bt_jc_ready_stack(bt, bt->current);
 	s->la = (rsp & PAGE_MASK) - BT_STACK_SIZE / 4 * 3;
 	s->open = true;
 	s->ticks = 0;
@@ -161,7 +163,7 @@ bool bt_stack_usable(struct bt *bt)
 	struct bt_stack *s = &bt->current->stack;
 
 	if (bt->v->group->stack_window == STACK_WINDOW_ALWAYS && !is_inside(bt, s))
-		open_window(bt, s);
+		open_window(bt);
 	if (!is_inside(bt, s))
 		return false;
 	if (s->stale && !still_stands(bt, s)) {
@@ -183,7 +185,7 @@ void bt_tick(struct bt *bt)
 	if (bt->v->s.cpl != 3 || !x86_64bit(&bt->v->s) || bt->v->group->stack_window == STACK_WINDOW_NEVER || bt_stack_usable(bt))
 		return;
 	if (++s->ticks >= MAX(s->patience, PATIENCE))
-		open_window(bt, s);
+		open_window(bt);
 }
 
 /* Faults in the guards are for nothing, too. */
